@@ -2,6 +2,7 @@
 #include "base/arena.h"
 
 #include <stdarg.h>
+#include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -52,7 +53,7 @@ void *arena_alloc(struct arena *arena, size_t size_bytes)
 {
     ASSERT(arena != NULL);
     const size_t align = _Alignof(max_align_t);
-    if (size_bytes > arena->cap_bytes) {
+    if (size_bytes > arena->cap_bytes || size_bytes > SIZE_MAX - align) {
         return NULL;
     }
     size_t size = (size_bytes + align - 1) / align * align;
@@ -75,6 +76,9 @@ void *arena_alloc(struct arena *arena, size_t size_bytes)
 char *arena_strndup(struct arena *arena, const char *text, size_t length)
 {
     ASSERT(text != NULL);
+    if (length == SIZE_MAX) {
+        return NULL; /* no room for the NUL in any arena */
+    }
     char *copy = arena_alloc(arena, length + 1);
     if (copy != NULL) {
         memcpy(copy, text, length);
@@ -84,6 +88,7 @@ char *arena_strndup(struct arena *arena, const char *text, size_t length)
 
 char *arena_strdup(struct arena *arena, const char *text)
 {
+    ASSERT(text != NULL);
     return arena_strndup(arena, text, strlen(text));
 }
 

@@ -39,7 +39,8 @@ struct err_detail {
 /* The lower-case name, never NULL. */
 const char *err_name(enum err err);
 
-/* Writes the text (truncated to fit) when detail is not NULL, and returns err. */
+/* Writes the text (truncated to fit) when detail is not NULL, and returns err. Not for ERR_OK.
+ * detail->text may be among the arguments: err_set(detail, err, "clone: %s", detail->text). */
 enum err err_set(struct err_detail *detail, enum err err, const char *format, ...)
     PRINTF_LIKE(3, 4);
 

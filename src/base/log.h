@@ -4,6 +4,7 @@
  *            "2026-11-23 12:00:00,123 INFO: lease_lost term=7".
  * Levels     error: a person must act; warn: we went on, and how; info: state changes, never
  *            states; debug: the rest.
+ * Secrets    never in a line: the caller sees to it.
  * Errors     none reach the caller: a line that cannot be written is dropped and counted.
  * Threads    loop thread only.
  */
@@ -25,9 +26,12 @@ void log_set_fd(int fd);
 /* Lines that could not be written since the start. */
 uint64_t log_lost_count(void);
 
-/* Same event name more than this often in a second: the rest is counted and told later. */
+/* Same event name more than this often in a second: the rest is held back, counted, and told as
+ * held_back=N with the event's next line, in whatever later second that comes. */
 #define LOG_BURST_PER_SECOND 20
 
+/* event must be a string literal (it is kept). Control characters become blanks, a line longer than
+ * about 2000 bytes is cut, errno is left as it was. */
 void log_line(enum log_level level, const char *event, const char *format, ...) PRINTF_LIKE(3, 4);
 
 #define log_error(event, ...) log_line(LOG_LEVEL_ERROR, (event), __VA_ARGS__)

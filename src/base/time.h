@@ -2,7 +2,8 @@
  *
  * Purpose    struct mono is CLOCK_BOOTTIME (leases, waits, everything that is decided);
  *            struct wall is CLOCK_REALTIME (only for people: logs, REST, scheduled actions).
- * Units      milliseconds.
+ * Units      milliseconds, rounded down.
+ * Errors     none: a clock that cannot be read aborts.
  * Threads    any.
  */
 #ifndef HOLDFAST_BASE_TIME_H
@@ -28,15 +29,24 @@ struct mono mono_now(void);
 /* Reads CLOCK_REALTIME (since 1970-01-01 UTC). Not for pure layers. */
 struct wall wall_now(void);
 
+/* ms may be negative. MONO_NEVER stays MONO_NEVER; a sum that does not fit ends at the bound. */
 static inline struct mono mono_add(struct mono t, int64_t ms)
 {
-    return t.ms > INT64_MAX - ms ? MONO_NEVER : (struct mono){t.ms + ms};
+    int64_t sum;
+    if (t.ms == INT64_MAX || __builtin_add_overflow(t.ms, ms, &sum)) {
+        return ms < 0 && t.ms < 0 ? (struct mono){INT64_MIN} : MONO_NEVER;
+    }
+    return (struct mono){sum};
 }
 
-/* a - b in milliseconds. */
+/* a - b in milliseconds; what does not fit ends at the bound. */
 static inline int64_t mono_sub(struct mono a, struct mono b)
 {
-    return a.ms - b.ms;
+    int64_t difference;
+    if (__builtin_sub_overflow(a.ms, b.ms, &difference)) {
+        return a.ms < b.ms ? INT64_MIN : INT64_MAX;
+    }
+    return difference;
 }
 
 static inline bool mono_before(struct mono a, struct mono b)
