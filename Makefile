@@ -1,0 +1,88 @@
+# A thin front on meson: every target is a few meson or ninja commands, shown as they run.
+# Variables: BUILD (build directory), PREFIX and DESTDIR (install), CC, JOBS.
+
+BUILD   ?= build
+PREFIX  ?= /usr/local
+DESTDIR ?=
+JOBS    ?=
+DEMO    ?= tools/demo
+
+NINJA     = ninja $(if $(JOBS),-j$(JOBS))
+RUN_TESTS = tools/run-tests
+# What needs no PostgreSQL and no other process than the test itself.
+QUICK     = --suite house --suite unit --suite scenario --suite sim
+C_FILES   = find src tests -name '*.[ch]' | LC_ALL=C sort
+
+.PHONY: all deps demo demo-check test test-quick lint sanitize clang valgrind install clean
+.DEFAULT_GOAL := all
+.NOTPARALLEL: # deps come before the build; ninja and meson spread the work by themselves
+
+# The agent finds holdfast-guard beside its own executable, so both are copied to one place.
+all: $(BUILD)/build.ninja
+	$(NINJA) -C $(BUILD)
+	@for program in cli/holdfast guard/holdfast-guard; do \
+	    built=$(BUILD)/src/$$program; placed=$(BUILD)/$${program##*/}; \
+	    if [ -x $$built ] && ! cmp -s $$built $$placed; then \
+	        install -m 755 $$built $$placed && echo "placed $$placed"; \
+	    fi; \
+	done
+
+$(BUILD)/build.ninja:
+	@tools/deps.sh --check
+	meson setup --prefix '$(PREFIX)' $(BUILD)
+
+deps:
+	@tools/deps.sh
+
+demo: deps all
+	$(DEMO)
+
+demo-check: deps all
+	$(DEMO) --check
+
+test: deps all
+	@$(RUN_TESTS) $(BUILD)
+
+test-quick: all
+	@$(RUN_TESTS) $(BUILD) $(QUICK)
+
+lint: build-clang/build.ninja
+	@echo 'lint: clang-format'
+	@$(C_FILES) | xargs -r clang-format --dry-run -Werror
+	@echo 'lint: clang-tidy'
+	@find src tests -name '*.c' | LC_ALL=C sort | \
+	    xargs -r -n 1 -P "$$(nproc)" tools/lint-tidy build-clang
+	@echo 'lint: cppcheck'
+	@cppcheck --quiet --error-exitcode=1 --inline-suppr --std=c11 --language=c \
+	    --enable=warning,performance,portability --suppress=missingIncludeSystem \
+	    -D_GNU_SOURCE -D__linux__ -j "$$(nproc)" -I src src
+	@tools/check-layers . && tools/check-house .
+	@echo 'lint: clean'
+
+build-clang/build.ninja:
+	@tools/deps.sh lint
+	CC=clang meson setup build-clang
+
+clang: build-clang/build.ninja
+	$(NINJA) -C build-clang
+	@$(RUN_TESTS) build-clang $(QUICK)
+
+build-sanitize/build.ninja:
+	@tools/deps.sh --check
+	meson setup -Db_sanitize=address,undefined -Db_lundef=false build-sanitize
+
+sanitize: build-sanitize/build.ninja
+	$(NINJA) -C build-sanitize
+	@$(RUN_TESTS) build-sanitize $(QUICK)
+
+valgrind: $(BUILD)/build.ninja
+	@tools/deps.sh lint
+	$(NINJA) -C $(BUILD)
+	@$(RUN_TESTS) $(BUILD) --setup valgrind --suite unit
+
+install: all
+	meson configure $(BUILD) -Dprefix='$(PREFIX)'
+	DESTDIR='$(DESTDIR)' meson install -C $(BUILD)
+
+clean:
+	rm -rf $(BUILD) build-clang build-sanitize
