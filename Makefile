@@ -47,6 +47,7 @@ test-quick: all
 	@$(RUN_TESTS) $(BUILD) $(QUICK)
 
 lint: build-clang/build.ninja
+	@ninja -C build-clang build.ninja >/dev/null # new files are in its compile commands
 	@echo 'lint: clang-format'
 	@$(C_FILES) | xargs -r clang-format --dry-run -Werror
 	@echo 'lint: clang-tidy'

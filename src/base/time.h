@@ -33,8 +33,11 @@ struct wall wall_now(void);
 static inline struct mono mono_add(struct mono t, int64_t ms)
 {
     int64_t sum;
-    if (t.ms == INT64_MAX || __builtin_add_overflow(t.ms, ms, &sum)) {
-        return ms < 0 && t.ms < 0 ? (struct mono){INT64_MIN} : MONO_NEVER;
+    if (t.ms == INT64_MAX) {
+        return t;
+    }
+    if (__builtin_add_overflow(t.ms, ms, &sum)) {
+        sum = ms < 0 ? INT64_MIN : INT64_MAX;
     }
     return (struct mono){sum};
 }
