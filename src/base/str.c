@@ -20,6 +20,12 @@ bool str_copy(char *out, size_t out_size, const char *text)
     return true;
 }
 
+void str_set(char *out, size_t out_size, const char *text)
+{
+    bool fits = str_copy(out, out_size, text);
+    ASSERT(fits);
+}
+
 void str_copy_cut(char *out, size_t out_size, const char *text)
 {
     ASSERT(out_size > 0);

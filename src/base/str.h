@@ -24,6 +24,9 @@ static inline bool str_equal(const char *a, const char *b)
 /* Copies when it fits, else leaves out alone and returns false. */
 bool str_copy(char *out, size_t out_size, const char *text) MUST_CHECK;
 
+/* Copies text that is known to fit (a name between two fields of the same size); ASSERTs it. */
+void str_set(char *out, size_t out_size, const char *text);
+
 /* Copies what fits: for text meant for people only. */
 void str_copy_cut(char *out, size_t out_size, const char *text);
 

@@ -9,9 +9,9 @@
  *            (2) starts the actions, (3) steps again with a TICK while plan.count > 0, (4) steps no
  *            later than plan.wake_at. Step (1) before (2): the page knows every seq that was sent.
  *            At most one unfinished action per target; what must follow waits for DONE. Only STOP
- *            overrides what is unfinished on the local PostgreSQL (that action's DONE never counts).
- * Units      milliseconds; struct mono is CLOCK_BOOTTIME.
- * Source     design sections 1-5 (INV-n, L-n), ha.md.
+ *            overrides what is unfinished on the local PostgreSQL (that action's DONE never
+ * counts). Units      milliseconds; struct mono is CLOCK_BOOTTIME. Source     design sections 1-5
+ * (INV-n, L-n), ha.md.
  */
 #ifndef HOLDFAST_CORE_CORE_H
 #define HOLDFAST_CORE_CORE_H
@@ -31,6 +31,8 @@ enum core_target {
     CORE_TARGET_READ,     /* linearizable reads */
     CORE_TARGET_KEYS,     /* other keys */
     CORE_TARGET_POSTGRES, /* the local server */
+    CORE_TARGET_CHECK,    /* a look at the leader's history */
+    CORE_TARGET_PROBE,    /* a fresh look at it */
     CORE_TARGET_GUARD,
     CORE_TARGET_STATUS,  /* GET /patroni of the peers */
     CORE_TARGET_PROMISE, /* promises of the peers */
@@ -45,7 +47,7 @@ enum core_target {
     /* READ: a linearizable read begun now; its CLUSTER event comes before its DONE */             \
     X(READ, READ, "read")                                                                          \
     /* KEYS: each conditional on u.keys */                                                         \
-    X(CLAIM_INITIALIZE, KEYS, "claim_initialize") /* "" tied to our session, if absent */          \
+    X(CLAIM_INITIALIZE, KEYS, "claim_initialize")   /* "" tied to our session, if absent */        \
     X(FINISH_INITIALIZE, KEYS, "finish_initialize") /* the sysid, and /config if absent */         \
     X(CANCEL_INITIALIZE, KEYS, "cancel_initialize")                                                \
     X(WRITE_CONFIG, KEYS, "write_config") /* restore a lost /config from the last known */         \
@@ -59,12 +61,14 @@ enum core_target {
     X(PROMOTE, POSTGRES, "promote")                                                                \
     X(FOLLOW, POSTGRES, "follow") /* u.postgres.upstream, while running */                         \
     X(CHECKPOINT, POSTGRES, "checkpoint")                                                          \
-    X(CHECK_DIVERGENCE, POSTGRES, "check_divergence")                                              \
+    X(CHECK_DIVERGENCE, CHECK, "check_divergence") /* reads only, may run beside the others */     \
     X(REWIND, POSTGRES, "rewind")                                                                  \
     X(CLONE, POSTGRES, "clone")                                                                    \
     X(SET_ASIDE, POSTGRES, "set_aside") /* rename a failed bootstrap's directory */                \
     X(STOP_FAST, POSTGRES, "stop_fast")                                                            \
     X(STOP_HARD, POSTGRES, "stop_hard")                                                            \
+    /* PROBE: its POSTGRES event comes before its DONE */                                          \
+    X(PROBE, PROBE, "probe")                                                                       \
     /* GUARD */                                                                                    \
     X(ARM, GUARD, "arm")                                                                           \
     X(DISARM, GUARD, "disarm")                                                                     \
@@ -110,8 +114,9 @@ struct core_action {
             int64_t timeout_ms;
         } read;
         struct {
-            uint64_t version;       /* the key's version that must still stand */
-            uint64_t lease_version; /* `lease` must still be this; 0: not checked */
+            uint64_t version;            /* the key's version that must still stand */
+            uint64_t lease_version;      /* `lease` must still be this; 0: not checked */
+            struct core_name_list names; /* WRITE_FAILSAFE: the list to write */
         } keys;
         struct {
             char upstream[NAME_SIZE];
@@ -171,17 +176,18 @@ struct core_done {
     enum core_action_type type;
     uint32_t id;
     enum core_outcome outcome;
-    uint64_t version;               /* LEASE_WRITE, KEYS applied: the new version */
+    uint64_t version;                /* LEASE_WRITE, KEYS applied: the new version */
     enum core_divergence divergence; /* CHECK_DIVERGENCE applied */
-    bool conflict;                  /* NOT_APPLIED: because a check failed */
+    bool conflict;                   /* NOT_APPLIED: because a check failed */
 };
 
 enum core_command {
-    CORE_COMMAND_LEAVE, /* SIGTERM: leave for good (handoff, then stop; in pause leave it running) */
+    CORE_COMMAND_LEAVE, /* SIGTERM: leave for good (handoff, then stop; in pause leave it running)
+                         */
 };
 
 struct core_event {
-    struct mono now; /* the only clock the core has; never before the last step's */
+    struct mono now;  /* the only clock the core has; never before the last step's */
     struct wall wall; /* for scheduled orders only */
     enum core_event_type type;
     union {
@@ -205,15 +211,15 @@ struct core_config {
     int32_t failover_priority;
     bool may_bootstrap; /* has a `bootstrap` section */
     bool clonefrom;
-    bool same_boot;     /* memory was written in this boot */
+    bool same_boot;                /* memory was written in this boot */
     struct core_settings settings; /* until /config is seen */
 };
 
 #include "core/state.h"
 
 /* memory: zeroed when there was none. */
-void core_init(struct core *core, const struct core_config *config, const struct core_memory *memory,
-               const struct core_page *page, struct mono now);
+void core_init(struct core *core, const struct core_config *config,
+               const struct core_memory *memory, const struct core_page *page, struct mono now);
 
 void core_reconfigure(struct core *core, const struct core_config *config);
 

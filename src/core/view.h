@@ -4,8 +4,8 @@
  *            simulator fill them in; the core folds them into its view.
  * Ownership  plain values, copied; nothing points anywhere.
  * Units      *_ms milliseconds; lsn: bytes; struct mono: CLOCK_BOOTTIME.
- * Rule       a fact is dated when its request was sent (asked_at); what was not answered is unknown,
- *            never "no" (INV-8).
+ * Rule       a fact is dated when its request was sent (asked_at); what was not answered is
+ * unknown, never "no" (INV-8).
  */
 #ifndef HOLDFAST_CORE_VIEW_H
 #define HOLDFAST_CORE_VIEW_H
@@ -46,7 +46,7 @@ struct core_member {
     char name[NAME_SIZE];
     bool has_api_url;
     bool has_conn_url;
-    bool running;            /* its key says state running (or streaming) */
+    bool running; /* its key says state running (or streaming) */
     bool nofailover;
     bool checkpoint_pending; /* checkpoint_after_promote: false */
 };
@@ -87,9 +87,9 @@ struct core_settings {
 
 /* One point of the store's history. */
 struct core_cluster {
-    enum tri reachable;    /* NO: the last request failed, everything below is as it was before */
-    struct mono asked_at;  /* when the read was sent; for a pushed change when it arrived */
-    bool linearizable;     /* a read of ours, not a pushed change */
+    enum tri reachable;   /* NO: the last request failed, everything below is as it was before */
+    struct mono asked_at; /* when the read was sent; for a pushed change when it arrived */
+    bool linearizable;    /* a read of ours, not a pushed change */
     uint64_t store_id;
     uint64_t revision;
     struct core_lease_record lease;
@@ -110,7 +110,7 @@ struct core_cluster {
 
 enum core_datadir {
     CORE_DATADIR_UNKNOWN,
-    CORE_DATADIR_EMPTY,        /* no global/pg_control and nothing but dotfiles and lost+found */
+    CORE_DATADIR_EMPTY, /* no global/pg_control and nothing but dotfiles and lost+found */
     CORE_DATADIR_USABLE,
     CORE_DATADIR_INACCESSIBLE, /* cannot be read: mount or permission */
     CORE_DATADIR_FOREIGN,      /* not empty and not PostgreSQL's, or of another version */
@@ -132,17 +132,19 @@ struct core_postgres {
     struct mono asked_at;
     enum tri process;   /* a postmaster (or an orphan of it) runs in the data directory */
     enum tri accepting; /* it answers queries */
-    enum tri primary;   /* NO: in recovery; from the query, or from how we started it while starting */
+    enum tri
+        primary; /* NO: in recovery; from the query, or from how we started it while starting */
     enum core_datadir datadir;
-    enum core_control control; /* read when no process runs; of the last such reading else */
-    uint64_t sysid;            /* 0: unknown */
-    uint32_t timeline;         /* current (primary) or last received; 0: unknown */
-    uint64_t lsn;              /* primary: flush; replica: max(received, replayed); 0: unknown */
-    uint64_t shutdown_lsn;     /* SHUT_DOWN: the shutdown checkpoint's location; else 0 */
-    bool streaming;            /* walreceiver streams */
+    enum core_control control;  /* read when no process runs; of the last such reading else */
+    uint64_t sysid;             /* 0: unknown */
+    uint32_t timeline;          /* current (primary) or last received; 0: unknown */
+    uint64_t lsn;               /* primary: flush; replica: max(received, replayed); 0: unknown */
+    uint64_t shutdown_lsn;      /* SHUT_DOWN: the shutdown checkpoint's location; else 0 */
+    bool streaming;             /* walreceiver streams */
     bool timeline_checkpointed; /* primary: pg_control is on the current timeline */
-    char upstream[NAME_SIZE];  /* whom the written configuration follows; "" nobody */
-    uint64_t incarnation;      /* a number that changes with every start of a postmaster */
+    char upstream[NAME_SIZE];   /* whom the written configuration follows; "" nobody */
+    bool setup_pending;         /* initdb was done here and pg_setup was not yet (marker file) */
+    uint64_t incarnation;       /* a number that changes with every start of a postmaster */
 };
 
 /* What a divergence check found, for the source and timeline named. */
@@ -156,7 +158,7 @@ enum core_divergence {
 
 struct core_guard {
     struct mono asked_at;
-    enum tri alive;       /* its heartbeat is fresh */
+    enum tri alive; /* its heartbeat is fresh */
     bool armed;
     uint64_t armed_epoch; /* armed only */
     bool fenced;          /* it has begun to end this primary */
@@ -193,10 +195,10 @@ struct core_promise_request {
 struct core_memory {
     char promised_to[NAME_SIZE]; /* "" none */
     uint64_t promised_epoch;
-    struct mono promised_until; /* of this boot */
-    int64_t promised_ms;        /* its length, for after a reboot */
-    uint64_t epoch_max;         /* the highest epoch ever seen */
-    int64_t ttl_max_ms;         /* the largest ttl known of */
+    struct mono promised_until;           /* of this boot */
+    int64_t promised_ms;                  /* its length, for after a reboot */
+    uint64_t epoch_max;                   /* the highest epoch ever seen */
+    int64_t ttl_max_ms;                   /* the largest ttl known of */
     struct core_name_list failsafe;       /* last known written list */
     struct core_name_list failsafe_doubt; /* lists that may have been written */
 };

@@ -1,0 +1,146 @@
+/* Who may lead: this node by itself, this node among the others, and the best heir of a leader that
+ * gives the lease away. Positions compare as (timeline, LSN): WAL of a newer timeline is worth more
+ * than any amount of WAL that a newer primary never had. */
+#include "core/internal.h"
+
+bool candidate_self_fit(const struct core *core)
+{
+    ASSERT(core != NULL);
+    const struct core_cluster *cluster = &core->cluster;
+    bool listed = cluster->failsafe.names.count == 0 ||
+                  names_have(&cluster->failsafe.names, core->config.name);
+    bool foreign = cluster->initialize == CORE_INITIALIZE_DONE && core->postgres.sysid != 0 &&
+                   core->postgres.sysid != cluster->sysid;
+    return !core->config.nofailover && !core->leaving && view_replica(core) && listed && !foreign;
+}
+
+static const struct core_peer_status *peer_find(const struct core *core, const char *name)
+{
+    ASSERT(core->peer_count <= MEMBERS_MAX);
+    for (uint32_t i = 0; i < core->peer_count; i++) {
+        if (str_equal(core->peer[i].name, name)) {
+            return &core->peer[i];
+        }
+    }
+    return NULL;
+}
+
+void candidate_peers(const struct core *core, struct core_name_list *out_names)
+{
+    ASSERT(out_names != NULL);
+    struct core_name_list all = {0};
+    for (uint32_t i = 0; i < core->cluster.member_count; i++) {
+        if (core->cluster.member[i].has_api_url) {
+            names_add(&all, core->cluster.member[i].name);
+        }
+    }
+    for (uint32_t i = 0; i < core->cluster.failsafe.names.count; i++) {
+        names_add(&all, core->cluster.failsafe.names.name[i]);
+    }
+    *out_names = (struct core_name_list){0};
+    for (uint32_t i = 0; i < all.count; i++) {
+        if (!view_me(core, all.name[i])) {
+            names_add(out_names, all.name[i]);
+        }
+    }
+}
+
+/* The peer stands in this node's way. */
+static bool peer_beats(const struct core *core, const struct core_peer_status *peer)
+{
+    ASSERT(peer->reachable == TRI_YES);
+    if (peer->primary) {
+        return true; /* still alive: whoever it is, not beside it */
+    }
+    bool may = core->cluster.failsafe.names.count == 0 ||
+               names_have(&core->cluster.failsafe.names, peer->name);
+    if (peer->nofailover || !may) {
+        return false; /* it could not lead itself */
+    }
+    const struct core_postgres *own = &core->postgres;
+    if (peer->timeline != own->timeline) {
+        return peer->timeline > own->timeline;
+    }
+    if (peer->lsn != own->lsn) {
+        return peer->lsn > own->lsn;
+    }
+    bool former = core->cluster.lease.present && str_equal(peer->name, core->cluster.lease.holder);
+    return !former && peer->failover_priority > core->config.failover_priority;
+}
+
+/* Behind by more than maximum_lag_on_failover, or on an old timeline where that is checked. */
+static bool self_too_old(const struct core *core)
+{
+    const struct core_cluster *cluster = &core->cluster;
+    const struct core_postgres *own = &core->postgres;
+    uint64_t allowed = own->lsn + (uint64_t)cluster->settings.maximum_lag_on_failover;
+    bool behind = cluster->optime != 0 && cluster->optime > allowed;
+    bool old = cluster->settings.check_timeline && own->timeline < cluster->history_timeline;
+    return behind || old;
+}
+
+enum candidate candidate_race(const struct core *core, struct mono from)
+{
+    ASSERT(core != NULL);
+    const struct core_failover *order = &core->cluster.failover;
+    bool ordered = order->version != 0 && view_me(core, order->candidate);
+    if (!ordered && self_too_old(core)) {
+        return CANDIDATE_NOT_FIT;
+    }
+    struct core_name_list peers;
+    candidate_peers(core, &peers);
+    enum candidate result = CANDIDATE_FIT;
+    for (uint32_t i = 0; i < peers.count; i++) {
+        const struct core_peer_status *peer = peer_find(core, peers.name[i]);
+        if (peer == NULL || mono_before(peer->asked_at, from) || peer->reachable == TRI_UNKNOWN) {
+            result = CANDIDATE_ASK;
+        } else if (peer->reachable == TRI_YES && (peer->primary || !ordered) &&
+                   peer_beats(core, peer)) {
+            return CANDIDATE_NOT_FIT;
+        }
+    }
+    return result;
+}
+
+static bool successor_fit(const struct core *core, const struct core_peer_status *peer,
+                          uint64_t min_lsn)
+{
+    const struct core_member *member = view_member(core, peer->name);
+    bool may = core->cluster.failsafe.names.count == 0 ||
+               names_have(&core->cluster.failsafe.names, peer->name);
+    return peer->reachable == TRI_YES && !peer->primary && !peer->nofailover && may &&
+           member != NULL && !member->nofailover && peer->lsn >= min_lsn;
+}
+
+enum candidate candidate_successor(const struct core *core, struct mono from, uint64_t min_lsn,
+                                   char out_name[NAME_SIZE])
+{
+    ASSERT(out_name != NULL);
+    const char *wanted = core->leaving ? "" : core->cluster.failover.candidate;
+    struct core_name_list peers;
+    candidate_peers(core, &peers);
+    const struct core_peer_status *best = NULL;
+    bool asking = false;
+    for (uint32_t i = 0; i < peers.count; i++) {
+        if (wanted[0] != '\0' && !str_equal(wanted, peers.name[i])) {
+            continue;
+        }
+        const struct core_peer_status *peer = peer_find(core, peers.name[i]);
+        if (peer == NULL || mono_before(peer->asked_at, from) || peer->reachable == TRI_UNKNOWN) {
+            asking = true;
+            continue;
+        }
+        bool better = best == NULL || peer->lsn > best->lsn ||
+                      (peer->lsn == best->lsn && peer->failover_priority > best->failover_priority);
+        if (successor_fit(core, peer, min_lsn) && better) {
+            best = peer;
+        }
+    }
+    if (asking) {
+        return CANDIDATE_ASK;
+    }
+    if (best == NULL) {
+        return CANDIDATE_NOT_FIT;
+    }
+    return str_copy(out_name, NAME_SIZE, best->name) ? CANDIDATE_FIT : CANDIDATE_NOT_FIT;
+}

@@ -1,0 +1,393 @@
+/* Events into the view, plans into what is pending. Whole snapshots replace what was known; nothing
+ * here decides. A fact keeps the date at which it was asked for. */
+#include "core/internal.h"
+
+/* The store is another one, or older than it was: nobody may count on what was seen (L5). */
+static void fold_rollback(struct core *core)
+{
+    for (uint32_t i = 0; i < CORE_SENT_MAX; i++) {
+        core->own.sent[i] = (struct core_sent){0};
+    }
+    core->own.tried_epoch = 0;
+    core->own.tried_seq = 0;
+    core->challenge.seen = false; /* everybody waits anew */
+    core->revision_max = 0;
+    core->claimed_version = 0;
+    if (lease_valid(core) && view_primary(core)) {
+        core->rolled_back = true;
+    } else {
+        lease_lose(core);
+        core->no_acquire_until = mono_max(
+            core->no_acquire_until,
+            mono_add(core->now, lease_ttl_known(core) + lease_margin_ms(lease_ttl_known(core))));
+    }
+}
+
+/* A list that is in force is known as such; what was in doubt is settled by a later confirmed one.
+ */
+static void fold_failsafe(struct core *core)
+{
+    const struct core_failsafe *failsafe = &core->cluster.failsafe;
+    struct core_memory *memory = &core->memory;
+    if (failsafe->version != 0 && !names_equal(&failsafe->names, &memory->failsafe)) {
+        memory->failsafe = failsafe->names;
+        core->memory_dirty = true;
+    }
+    if (failsafe->version != 0 && memory->failsafe_doubt.count > 0 &&
+        names_equal(&failsafe->names, &memory->failsafe_doubt)) {
+        memory->failsafe_doubt.count = 0;
+        core->memory_dirty = true;
+    }
+}
+
+static void fold_settings(struct core *core, const struct core_settings *before)
+{
+    struct core_settings *settings = &core->cluster.settings;
+    if (settings->version == 0 && before->ttl_ms > 0) {
+        *settings = *before; /* a wiped /config changes nothing, pause least of all */
+        settings->version = 0;
+    }
+    if (settings->ttl_ms > core->memory.ttl_max_ms) {
+        core->memory.ttl_max_ms = settings->ttl_ms;
+        core->memory_dirty = true;
+    }
+}
+
+static bool snapshot_is_old(struct core *core, const struct core_cluster *cluster)
+{
+    if (core->store_id == 0 || cluster->store_id != core->store_id ||
+        cluster->revision >= core->revision_max) {
+        return false;
+    }
+    if (cluster->linearizable && mono_before(core->revision_at, cluster->asked_at)) {
+        return false; /* a read begun after we knew of more: the store went back */
+    }
+    core->read_from = core->now; /* a late push, or a store that went back: a read tells */
+    return true;
+}
+
+static void fold_cluster(struct core *core, const struct core_cluster *cluster)
+{
+    core->store_seen_at = mono_max(core->store_seen_at, cluster->asked_at);
+    if (cluster->reachable != TRI_YES) {
+        core->cluster.reachable = TRI_NO;
+        return;
+    }
+    if (snapshot_is_old(core, cluster)) {
+        return;
+    }
+    bool back = core->store_id != 0 &&
+                (cluster->store_id != core->store_id || cluster->revision < core->revision_max);
+    if (back) {
+        fold_rollback(core);
+    }
+    struct core_settings before = core->cluster.settings;
+    core->cluster = *cluster;
+    core->store_id = cluster->store_id;
+    lease_revision(core, cluster->revision);
+    if (cluster->linearizable) {
+        core->linear_at = mono_max(core->linear_at, cluster->asked_at);
+        if (!mono_before(cluster->asked_at, core->read_from)) {
+            core->read_from = MONO_NEVER;
+        }
+    }
+    fold_settings(core, &before);
+    fold_failsafe(core);
+    lease_fold_record(core);
+    if (cluster->initialize != CORE_INITIALIZE_RUNNING ||
+        cluster->initialize_version != core->claimed_version) {
+        core->claimed_version = 0; /* finished, expired, or another's */
+    }
+}
+
+static void fold_postgres(struct core *core, const struct core_postgres *postgres)
+{
+    if (mono_before(postgres->asked_at, core->postgres.asked_at)) {
+        return; /* answered late: newer facts are here */
+    }
+    core->postgres = *postgres;
+    struct core_handover *handover = &core->handover;
+    if (handover->active && handover->stopped_at.ms == 0 && postgres->process == TRI_NO) {
+        handover->stopped_at = core->now;
+    }
+}
+
+static void fold_peer_status(struct core *core, const struct core_peer_status *status)
+{
+    ASSERT(core->peer_count <= MEMBERS_MAX);
+    uint32_t slot = core->peer_count;
+    uint32_t oldest = 0;
+    for (uint32_t i = 0; i < core->peer_count; i++) {
+        if (str_equal(core->peer[i].name, status->name)) {
+            slot = i;
+        }
+        if (mono_before(core->peer[i].asked_at, core->peer[oldest].asked_at)) {
+            oldest = i;
+        }
+    }
+    if (slot == MEMBERS_MAX) {
+        slot = oldest;
+    } else if (slot == core->peer_count) {
+        core->peer_count++;
+    } else if (mono_before(status->asked_at, core->peer[slot].asked_at)) {
+        return;
+    }
+    core->peer[slot] = *status;
+}
+
+static void fold_request(struct core *core, const struct core_promise_request *request)
+{
+    for (uint32_t i = 0; i < CORE_REQUESTS_MAX; i++) {
+        if (core->request[i].phase == CORE_REQUEST_NONE) {
+            core->request[i] =
+                (struct core_request_slot){.phase = CORE_REQUEST_NEW, .request = *request};
+            return;
+        }
+    }
+    /* all slots taken: the asker hears nothing in time, which is a refusal */
+}
+
+static void fold_done_keys(struct core *core, const struct core_done *done)
+{
+    bool applied = done->outcome == CORE_OUTCOME_APPLIED;
+    core->read_from = core->now; /* what stands now is to be seen, whatever became of the write */
+    if (applied) {
+        lease_revision(core, done->version);
+    }
+    if (done->type == CORE_ACTION_CLAIM_INITIALIZE && applied) {
+        core->claimed_version = done->version;
+        core->cluster.initialize = CORE_INITIALIZE_RUNNING;
+        core->cluster.initialize_version = done->version;
+    } else if (done->type == CORE_ACTION_CANCEL_INITIALIZE) {
+        core->claimed_version = 0;
+    } else if (done->type == CORE_ACTION_WRITE_FAILSAFE && applied) {
+        core->memory.failsafe = core->memory.failsafe_doubt; /* what the confirmed write carried */
+        core->memory.failsafe_doubt.count = 0;
+        core->memory_dirty = true;
+    } else if (done->type == CORE_ACTION_CLEAR_FAILOVER && applied) {
+        core->cluster.failover = (struct core_failover){.version = done->version};
+        core->handover = (struct core_handover){0};
+    }
+}
+
+static void fold_done_postgres(struct core *core, const struct core_done *done)
+{
+    bool applied = done->outcome == CORE_OUTCOME_APPLIED;
+    if (done->type == CORE_ACTION_INITDB) {
+        core->initdb_failed = !applied;
+    } else if (done->type == CORE_ACTION_SETUP) {
+        core->setup_done = applied;
+    } else if (done->type == CORE_ACTION_START_PRIMARY) {
+        core->primary_failed = core->primary_failed || done->outcome == CORE_OUTCOME_NOT_APPLIED;
+    } else if (done->type == CORE_ACTION_CHECKPOINT) {
+        core->handover.checkpointed = true; /* also when refused: the stop does its own */
+    } else if (done->type == CORE_ACTION_REWIND) {
+        core->rewind_failed = !applied;
+        core->divergence = applied ? CORE_DIVERGENCE_NONE : CORE_DIVERGENCE_DIVERGED;
+    } else if (done->type == CORE_ACTION_CLONE && applied) {
+        core->divergence = CORE_DIVERGENCE_NONE;
+        core->rewind_failed = false;
+    }
+    /* the others leave their traces in the next POSTGRES event */
+}
+
+static void fold_done(struct core *core, const struct core_done *done)
+{
+    enum core_target target = core_action_target(done->type);
+    ASSERT(target < CORE_TARGET_NONE);
+    struct core_pending *pending = &core->pending[target];
+    ASSERT(done->id != 0 && done->id < core->next_id);
+    if (!pending->active || pending->id != done->id) {
+        return; /* overridden by a STOP */
+    }
+    pending->active = false;
+    bool applied = done->outcome == CORE_OUTCOME_APPLIED;
+    pending->failures = applied ? 0 : pending->failures + 1;
+    const struct core_settings *settings = &core->cluster.settings;
+    int64_t wait_ms = settings->ttl_ms / 20;
+    if (target == CORE_TARGET_POSTGRES && pending->failures > 1) {
+        wait_ms = settings->loop_wait_ms;
+    }
+    pending->retry_at = applied ? core->now : mono_add(core->now, wait_ms > 1 ? wait_ms : 1);
+    if (target == CORE_TARGET_LEASE) {
+        lease_fold_done(core, done);
+    } else if (target == CORE_TARGET_KEYS) {
+        fold_done_keys(core, done);
+    } else if (target == CORE_TARGET_POSTGRES) {
+        fold_done_postgres(core, done);
+    } else if (target == CORE_TARGET_CHECK) {
+        core->divergence = applied ? done->divergence : CORE_DIVERGENCE_UNKNOWN;
+    } else if (target == CORE_TARGET_PROMISE) {
+        lease_fold_round_done(core, done);
+    } else if (target == CORE_TARGET_MEMORY) {
+        core->memory_dirty = core->memory_dirty || !applied;
+        for (uint32_t i = 0; i < CORE_REQUESTS_MAX; i++) {
+            if (core->request[i].phase == CORE_REQUEST_REMEMBERING) {
+                core->request[i].phase = applied ? CORE_REQUEST_REMEMBERED : CORE_REQUEST_FAILED;
+            }
+        }
+    }
+}
+
+/* A frozen machine or process: what was known before the gap is old (L12). */
+static void fold_stall(struct core *core, struct mono now)
+{
+    ASSERT(!mono_before(now, core->now));
+    int64_t ttl_ms = core->cluster.settings.ttl_ms;
+    if (core->now.ms != 0 && mono_sub(now, core->now) > ttl_ms / 4) {
+        core->trusted_from = now;
+        core->read_from = now;
+    }
+}
+
+void fold_event(struct core *core, const struct core_event *event)
+{
+    ASSERT(event->type < CORE_EVENT_COUNT);
+    fold_stall(core, event->now);
+    core->now = event->now;
+    core->wall = event->wall;
+    switch (event->type) {
+    case CORE_EVENT_CLUSTER:
+        fold_cluster(core, &event->u.cluster);
+        break;
+    case CORE_EVENT_POSTGRES:
+        fold_postgres(core, &event->u.postgres);
+        break;
+    case CORE_EVENT_GUARD:
+        core->guard = event->u.guard;
+        break;
+    case CORE_EVENT_PEER_STATUS:
+        fold_peer_status(core, &event->u.peer_status);
+        break;
+    case CORE_EVENT_PEER_PROMISE:
+        lease_fold_promise(core, &event->u.peer_promise);
+        break;
+    case CORE_EVENT_PROMISE_REQUEST:
+        fold_request(core, &event->u.promise_request);
+        break;
+    case CORE_EVENT_DONE:
+        fold_done(core, &event->u.done);
+        break;
+    case CORE_EVENT_COMMAND:
+        core->leaving = core->leaving || event->u.command == CORE_COMMAND_LEAVE;
+        break;
+    case CORE_EVENT_TICK:
+    case CORE_EVENT_COUNT:
+        break;
+    }
+}
+
+/* ---- what a plan leaves behind ---- */
+
+static void commit_postgres(struct core *core, const struct core_action *action)
+{
+    if (action->type != CORE_ACTION_STOP_FAST && action->type != CORE_ACTION_STOP_HARD) {
+        return;
+    }
+    core->setup_done = false;
+}
+
+static void commit_check(struct core *core)
+{
+    const char *leader = "";
+    if (view_leads(core, &leader)) {
+        if (!str_equal(leader, core->checked_leader) ||
+            core->checked_epoch != core->cluster.lease.epoch) {
+            core->rewind_failed = false;
+        }
+        str_set(core->checked_leader, NAME_SIZE, leader);
+        core->checked_epoch = core->cluster.lease.epoch;
+        core->divergence = CORE_DIVERGENCE_UNKNOWN;
+    }
+}
+
+static void commit_promise(struct core *core, const struct core_action *action)
+{
+    core->round = (struct core_round){
+        .number = action->u.ask.round,
+        .asked_at = action->u.ask.asked_at,
+        .ttl_ms = action->u.ask.ttl_ms,
+        .epoch = action->u.ask.epoch,
+        .names = action->u.ask.names,
+        .next_at = mono_add(core->now, action->u.ask.ttl_ms / 20),
+    };
+}
+
+static void commit_answer(struct core *core, const struct core_action *action)
+{
+    for (uint32_t i = 0; i < CORE_REQUESTS_MAX; i++) {
+        if (core->request[i].phase != CORE_REQUEST_NONE &&
+            core->request[i].request.request_id == action->u.answer.request_id) {
+            core->request[i] = (struct core_request_slot){0};
+        }
+    }
+}
+
+static void commit_remember(struct core *core, const struct core_action *action)
+{
+    bool promising = !str_equal(action->u.memory.promised_to, core->memory.promised_to) ||
+                     action->u.memory.promised_until.ms != core->memory.promised_until.ms;
+    core->memory = action->u.memory; /* in force before it is on disk: both sides err safely */
+    core->memory_dirty = false;
+    for (uint32_t i = 0; i < CORE_REQUESTS_MAX && promising; i++) {
+        if (core->request[i].phase == CORE_REQUEST_NEW &&
+            str_equal(core->request[i].request.holder, core->memory.promised_to) &&
+            core->request[i].request.epoch == core->memory.promised_epoch) {
+            core->request[i].phase = CORE_REQUEST_REMEMBERING;
+        }
+    }
+}
+
+static void commit_handover(struct core *core, enum core_reason reason)
+{
+    struct core_handover *handover = &core->handover;
+    uint64_t order = core->leaving ? 0 : core->cluster.failover.version;
+    if (reason == CORE_REASON_HANDOVER_CHECKPOINT) {
+        *handover = (struct core_handover){.order_version = order};
+    } else if (reason == CORE_REASON_HANDOVER_STOP) {
+        handover->active = true;
+        handover->stopped_at = MONO_ZERO;
+    } else if (reason == CORE_REASON_HANDOVER_ABORT) {
+        *handover = (struct core_handover){0};
+    } else if (reason == CORE_REASON_HOLDER_CHECKPOINT) {
+        handover->order_version = UINT64_MAX; /* its DONE is not the one of a handover */
+    }
+}
+
+void fold_commit(struct core *core, struct core_plan *plan)
+{
+    ASSERT(plan->count <= CORE_ACTIONS_MAX);
+    for (uint32_t i = 0; i < plan->count; i++) {
+        struct core_action *action = &plan->action[i];
+        enum core_target target = core_action_target(action->type);
+        if (target == CORE_TARGET_NONE) {
+            if (action->type == CORE_ACTION_ANSWER) {
+                commit_answer(core, action);
+            }
+            continue;
+        }
+        struct core_pending *pending = &core->pending[target];
+        bool stop = action->type == CORE_ACTION_STOP_FAST || action->type == CORE_ACTION_STOP_HARD;
+        ASSERT(!pending->active || stop);
+        action->id = core->next_id++;
+        pending->active = true;
+        pending->type = action->type;
+        pending->id = action->id;
+        pending->started_at = core->now;
+        if (action->type == CORE_ACTION_LEASE_WRITE) {
+            lease_commit(core, &action->u.lease);
+        } else if (target == CORE_TARGET_POSTGRES) {
+            commit_postgres(core, action);
+        } else if (target == CORE_TARGET_CHECK) {
+            commit_check(core);
+        } else if (target == CORE_TARGET_PROMISE) {
+            commit_promise(core, action);
+        } else if (target == CORE_TARGET_MEMORY) {
+            commit_remember(core, action);
+        }
+    }
+    commit_handover(core, plan->reason);
+    if (plan->reason == CORE_REASON_HOLDER_START_TIMEOUT) {
+        core->primary_failed = true;
+    }
+}

@@ -1,0 +1,71 @@
+/* The guard is armed before a primary may rise and disarmed only when it is gone (design section 2,
+ * INV-3), or when the record says that the cluster is paused (L7). */
+#include "core/internal.h"
+
+static bool armed_now(const struct core *core)
+{
+    return core->guard.armed && core->guard.armed_epoch == core->own.epoch;
+}
+
+bool core_rule_arm(const struct core *core, struct core_plan *plan)
+{
+    ASSERT(core != NULL);
+    bool needed = lease_valid(core) && !core->own.surrendered && !view_paused(core) &&
+                  !armed_now(core) && core->guard.alive == TRI_YES;
+    if (!needed || !view_free(core, CORE_TARGET_GUARD)) {
+        return false;
+    }
+    struct core_action *action = plan_add(plan, CORE_ACTION_ARM);
+    action->u.guard.epoch = core->own.epoch;
+    return true;
+}
+
+bool core_rule_disarm_for_pause(const struct core *core, struct core_plan *plan)
+{
+    ASSERT(core != NULL);
+    bool written = core->own.holding && !core->own.armed_written;
+    if (!core->guard.armed || !view_paused(core) || !written ||
+        !view_free(core, CORE_TARGET_GUARD)) {
+        return false;
+    }
+    struct core_action *action = plan_add(plan, CORE_ACTION_DISARM);
+    action->u.guard.epoch = core->guard.armed_epoch;
+    action->u.guard.for_pause = true;
+    return true;
+}
+
+/* Not while we hold the lease: a restart in place follows. */
+bool core_rule_disarm(const struct core *core, struct core_plan *plan)
+{
+    ASSERT(core != NULL);
+    bool gone = view_stopped(core) || view_replica(core);
+    bool holder = core->own.holding && !core->own.surrendered;
+    const struct core_pending *postgres = &core->pending[CORE_TARGET_POSTGRES];
+    bool rising = postgres->active && (postgres->type == CORE_ACTION_START_PRIMARY ||
+                                       postgres->type == CORE_ACTION_PROMOTE);
+    if (!core->guard.armed || holder || !gone || rising || !view_free(core, CORE_TARGET_GUARD)) {
+        return false;
+    }
+    struct core_action *action = plan_add(plan, CORE_ACTION_DISARM);
+    action->u.guard.epoch = core->guard.armed_epoch;
+    return true;
+}
+
+/* After a gap every fact about PostgreSQL is old (L12). */
+bool core_rule_probe(const struct core *core, struct core_plan *plan)
+{
+    ASSERT(core != NULL);
+    if (!mono_before(core->postgres.asked_at, core->trusted_from) ||
+        !view_free(core, CORE_TARGET_PROBE)) {
+        return false;
+    }
+    (void)plan_add(plan, CORE_ACTION_PROBE);
+    return true;
+}
+
+/* L12: nothing below this rule acts before store and PostgreSQL were looked at. */
+bool core_rule_observe(const struct core *core, struct core_plan *plan)
+{
+    ASSERT(core != NULL && plan != NULL);
+    return !view_observed(core);
+}

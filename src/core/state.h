@@ -1,0 +1,151 @@
+/* core/state.h - what the core remembers between two steps.
+ *
+ * Purpose    struct core, for those who must know its size and for the rules. Everybody else uses
+ *            core.h only.
+ * Ownership  plain values; copying a struct core copies everything.
+ * Units      milliseconds; struct mono is CLOCK_BOOTTIME.
+ */
+#ifndef HOLDFAST_CORE_STATE_H
+#define HOLDFAST_CORE_STATE_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "base/limits.h"
+#include "base/time.h"
+#include "core/view.h"
+
+/* One unfinished action of a target, and when the next may start. */
+struct core_pending {
+    bool active;
+    uint32_t type; /* enum core_action_type */
+    uint32_t id;
+    struct mono started_at;
+    struct mono retry_at; /* not before: set when the last one was not applied */
+    uint32_t failures;    /* in a row */
+};
+
+/* A write of `lease` that was sent: what it proves once it is known applied (L1, L6). */
+struct core_sent {
+    uint64_t epoch; /* 0: the slot is empty */
+    uint64_t seq;
+    int64_t ttl_ms;
+    bool armed;
+    struct mono sent_at;
+};
+
+#define CORE_SENT_MAX 8
+
+struct core_own_lease {
+    bool holding;           /* the record names us with our epoch, as far as we know */
+    uint64_t epoch;         /* of our latest term */
+    uint64_t seq;           /* the largest ever sent in it */
+    uint64_t version;       /* of `lease` as last proven ours; 0: not read since the start */
+    int64_t ttl_ms;         /* what challengers count with, at the least */
+    struct mono deadline;   /* the lease's end; MONO_ZERO: none */
+    struct mono proven_at;  /* when the last proof was sent */
+    struct mono written_at; /* when the last proven *write* was sent (renewals count from it) */
+    bool armed_written;     /* the record says armed: true */
+    bool unresolved;        /* a write is in doubt: read before the next one (L6) */
+    bool surrendered;       /* a release or handoff was sent: no time until a new write is proven */
+    enum core_lease_state surrender_state;
+    char surrender_to[NAME_SIZE];
+    struct core_sent sent[CORE_SENT_MAX]; /* a ring */
+    uint32_t sent_next;
+    uint64_t tried_epoch;   /* of an acquisition that was sent; 0: none that could still land */
+    uint64_t tried_seq;     /* the largest seq sent in it: no (epoch, seq) is ever sent twice */
+    uint64_t tried_version; /* the version of `lease` it was conditional on */
+};
+
+/* What a challenger has seen of the lease, and since when (L3). */
+struct core_challenge {
+    bool seen;
+    uint64_t lease_version;
+    uint64_t failsafe_version;
+    uint64_t leader_version;
+    int64_t ttl_ms;
+    struct mono since;
+};
+
+enum core_request_phase {
+    CORE_REQUEST_NONE,
+    CORE_REQUEST_NEW,
+    CORE_REQUEST_REMEMBERING,
+    CORE_REQUEST_REMEMBERED,
+    CORE_REQUEST_FAILED,
+};
+
+struct core_request_slot {
+    enum core_request_phase phase;
+    struct core_promise_request request;
+};
+
+#define CORE_REQUESTS_MAX 4
+
+/* The round of promises under way (L9). */
+struct core_round {
+    uint64_t number;
+    struct mono asked_at;
+    int64_t ttl_ms;
+    uint64_t epoch;
+    struct core_name_list names;
+    bool granted[MEMBERS_MAX];
+    struct mono next_at;
+};
+
+/* A switchover on its way (or the handover of a node that leaves). */
+struct core_handover {
+    bool active;            /* PostgreSQL was stopped for it */
+    bool checkpointed;      /* for order_version */
+    uint64_t order_version; /* of /failover; 0: leaving */
+    char to[NAME_SIZE];
+    struct mono stopped_at; /* when the stop was known done; MONO_ZERO before */
+    struct mono asked_from; /* statuses older than this do not count */
+};
+
+struct core {
+    struct core_config config;
+    struct mono now;
+    struct wall wall;
+    struct mono trusted_from;  /* older facts are unknown (L12) */
+    struct mono store_seen_at; /* last read or push that was answered or failed: an observation */
+    struct mono no_acquire_until; /* L8 */
+    struct mono read_from;   /* a linearizable read begun at or after this is wanted; NEVER: none */
+    struct mono linear_at;   /* when the last successful linearizable read was begun */
+    uint64_t revision_max;   /* the highest revision known of this store */
+    struct mono revision_at; /* when that was learnt: a read begun later must not show less */
+    uint64_t store_id;
+    bool rolled_back; /* L5: the keys are to be written anew by the holder */
+    bool leaving;
+    bool primary_failed;      /* START_PRIMARY or PROMOTE was refused in this epoch */
+    uint64_t claimed_version; /* of `initialize` that we claimed; 0: not claimed */
+    bool initdb_failed;
+    bool setup_done;
+
+    struct core_cluster cluster;
+    struct core_postgres postgres;
+    struct core_guard guard;
+    uint32_t peer_count;
+    struct core_peer_status peer[MEMBERS_MAX];
+
+    struct core_own_lease own;
+    struct core_challenge challenge;
+    struct core_memory memory; /* as it should be on disk */
+    bool memory_dirty;
+    struct core_request_slot request[CORE_REQUESTS_MAX];
+    struct core_round round;
+    struct core_handover handover;
+
+    /* the last divergence check: for which leader and term, and what it found */
+    char checked_leader[NAME_SIZE];
+    uint64_t checked_epoch;
+    enum core_divergence divergence;
+    bool rewind_failed;
+
+    struct core_pending pending[CORE_TARGET_COUNT];
+    uint32_t next_id;
+};
+
+_Static_assert(sizeof(struct core) <= 64 * 1024, "the core stays small");
+
+#endif
