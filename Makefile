@@ -17,13 +17,18 @@ C_FILES   = find src tests -name '*.[ch]' | LC_ALL=C sort
 .DEFAULT_GOAL := all
 .NOTPARALLEL: # deps come before the build; ninja and meson spread the work by themselves
 
-# The agent finds holdfast-guard beside its own executable, so both are copied to one place.
+# The agent finds holdfast-guard beside its own executable, so both are copied to one place. A build
+# directory of another user's is used as it stands.
 all: $(BUILD)/build.ninja
-	$(NINJA) -C $(BUILD)
-	@for program in cli/holdfast guard/holdfast-guard; do \
+	@if [ ! -w $(BUILD) ]; then \
+	    echo '$(BUILD) belongs to another user: not built again'; \
+	    test -x $(BUILD)/holdfast -a -x $(BUILD)/holdfast-guard; exit; \
+	fi; \
+	echo "$(NINJA) -C $(BUILD)"; $(NINJA) -C $(BUILD) || exit; \
+	for program in cli/holdfast guard/holdfast-guard; do \
 	    built=$(BUILD)/src/$$program; placed=$(BUILD)/$${program##*/}; \
 	    if [ -x $$built ] && ! cmp -s $$built $$placed; then \
-	        install -m 755 $$built $$placed && echo "placed $$placed"; \
+	        install -m 755 $$built $$placed; echo "placed $$placed"; \
 	    fi; \
 	done
 
