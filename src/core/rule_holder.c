@@ -133,7 +133,8 @@ bool core_rule_holder_setup(const struct core *core, struct core_plan *plan)
 
 static bool keys_ready(const struct core *core)
 {
-    return leads(core) && view_store_usable(core) && core->own.version != 0 &&
+    bool up_to_date = core->read_from.ms == INT64_MAX && !core->pending[CORE_TARGET_READ].active;
+    return leads(core) && view_store_usable(core) && core->own.version != 0 && up_to_date &&
            view_free(core, CORE_TARGET_KEYS) && !core->pending[CORE_TARGET_LEASE].active;
 }
 

@@ -80,7 +80,8 @@ static bool racing(const struct core *core)
 {
     struct mono end = race_end(core);
     if (!racer(core) || end.ms == INT64_MAX || patroni_leads(core) || !candidate_self_fit(core) ||
-        core->cluster.lease.version == 0 || (view_paused(core) && !ordered_to_me(core))) {
+        (core->cluster.lease.version == 0 && core->cluster.initialize != CORE_INITIALIZE_DONE) ||
+        (view_paused(core) && !ordered_to_me(core))) {
         return false;
     }
     return !mono_before(core->now, mono_add(end, -(core->cluster.settings.ttl_ms / 4)));

@@ -24,9 +24,9 @@
 #include "base/time.h"
 #include "core/view.h"
 #include "pg/pg_config.h"
+#include "pg/pg_process.h"
 
 struct pg;
-struct guard_client; /* guard/client.h: starts and signals the postmaster for us */
 
 /* Where another member's server is reached. */
 struct pg_source {
@@ -65,19 +65,28 @@ typedef void (*pg_check_cb)(enum err err, enum core_divergence divergence,
 /* Copies config. Adopts a running server (ha.md section 3) without touching it: the first probe tells
  * its facts. changed_cb: something happened that a probe would show (exit, end of recovery, ready,
  * walreceiver lost ...): event-driven, never a poll in a failover path. */
-enum err pg_create(uv_loop_t *loop, const struct pg_config *config, struct guard_client *guard,
-                   void (*changed_cb)(void *arg), void *arg, struct pg **out_pg,
-                   struct err_detail *detail) MUST_CHECK;
+enum err pg_create(uv_loop_t *loop, const struct pg_config *config,
+                   const struct pg_process *process, void (*changed_cb)(void *arg), void *arg,
+                   struct pg **out_pg) MUST_CHECK;
 
 /* New configuration: rewrites files and reloads the server when something differs. */
 void pg_reconfigure(struct pg *pg, const struct pg_config *config);
 
-/* Members that may need a slot here (their names), and the leader's. Applied at the next probe. */
+/* Members that may need a slot here (their names; the own one is skipped), and the leader's. Applied
+ * in small steps after the probes. */
 void pg_set_members(struct pg *pg, const struct core_name_list *members);
+
+/* How far a member's slot may be advanced on a replica (status.slots); unknown members are ignored.
+ * Without it slots of a replica follow its own replay at a distance. */
+void pg_set_slot_position(struct pg *pg, const char *member, uint64_t lsn);
 
 /* Facts as of now: one query when the server answers, files and /proc otherwise; at most
  * timeout_ms. A second call while one is under way joins it if that one was not sent yet. */
 void pg_probe(struct pg *pg, int64_t timeout_ms, pg_probe_cb cb, void *arg);
+
+/* The answer to pg_process.start. err other than ERR_OK: no postmaster runs because of it. */
+void pg_postmaster_started(struct pg *pg, enum err err, int64_t pid, uint64_t start_ticks,
+                           const struct err_detail *detail);
 
 /* The guard reported the end of the postmaster (nothing of it runs any more). */
 void pg_postmaster_exited(struct pg *pg, int64_t pid);
