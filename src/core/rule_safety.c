@@ -41,8 +41,8 @@ bool core_rule_stop_unleased_primary(const struct core *core, struct core_plan *
 {
     ASSERT(core != NULL);
     const struct core_lease_record *record = &core->cluster.lease;
-    if (core->guard.armed || lease_valid(core) || !view_maybe_primary(core) ||
-        stopping(core, CORE_ACTION_STOP_FAST) || core->postgres.process != TRI_YES) {
+    if (core->guard.armed || lease_valid(core) || core->postgres.process != TRI_YES ||
+        core->postgres.primary != TRI_YES || stopping(core, CORE_ACTION_STOP_FAST)) {
         return false;
     }
     bool seen = core->cluster.reachable == TRI_YES;
