@@ -11,7 +11,11 @@ bool candidate_self_fit(const struct core *core)
                   names_have(&cluster->failsafe.names, core->config.name);
     bool foreign = cluster->initialize == CORE_INITIALIZE_DONE && core->postgres.sysid != 0 &&
                    core->postgres.sysid != cluster->sysid;
-    return !core->config.nofailover && !core->leaving && view_replica(core) && listed && !foreign;
+    const struct core_pending *pending = &core->pending[CORE_TARGET_POSTGRES];
+    bool steady = !pending->active || pending->type == CORE_ACTION_FOLLOW ||
+                  pending->type == CORE_ACTION_START_REPLICA;
+    return !core->config.nofailover && !core->leaving && view_replica(core) && steady && listed &&
+           !foreign;
 }
 
 static const struct core_peer_status *peer_find(const struct core *core, const char *name)

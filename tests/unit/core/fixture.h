@@ -15,6 +15,7 @@
 
 #include <cmocka.h>
 
+#include "base/str.h"
 #include "core/core.h"
 
 #define FX_NOW 100000
