@@ -1,0 +1,20 @@
+/* config/private.h - what struct config owns; only for src/config.
+ *
+ * Purpose    the memory behind config.h's plain values.
+ * Ownership  config_load makes it, config_destroy frees it.
+ */
+#ifndef HOLDFAST_CONFIG_PRIVATE_H
+#define HOLDFAST_CONFIG_PRIVATE_H
+
+#include "base/arena.h"
+#include "config/tree.h"
+
+struct config_private {
+    struct arena arena;
+    struct config_files files;
+    struct yaml_mark where; /* the file as a whole */
+    json_t *tags;
+    json_t *empty;
+};
+
+#endif
