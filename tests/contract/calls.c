@@ -28,6 +28,7 @@ static void items_copy(struct dcs_mirror *to, const struct dcs_snapshot *snapsho
 static void call_ended(struct call *call, enum err err)
 {
     call->calls++;
+    uv_stop(&call->fixture->loop); /* a turn that ran its timers would go on to wait for more */
     call->err = err;
     call->order = call->fixture->closed;
     call->took_ms = mono_sub(mono_now(), call->started);
