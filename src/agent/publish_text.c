@@ -8,20 +8,6 @@
 #include "base/assert.h"
 #include "base/str.h"
 
-static void set_text(json_t *object, const char *key, const char *value)
-{
-    if (value != NULL && value[0] != '\0') {
-        (void)json_object_set_new(object, key, json_string(value)); /* no UTF-8: left out */
-    }
-}
-
-static void set_number(json_t *object, const char *key, uint64_t value)
-{
-    if (value != 0 && value <= INT64_MAX) {
-        (void)json_object_set_new(object, key, json_integer((json_int_t)value));
-    }
-}
-
 static char *dump(json_t *root)
 {
     char *text = json_dumps(root, JSON_COMPACT | JSON_ENSURE_ASCII);
@@ -36,56 +22,33 @@ static bool has_positions(const char *state)
            str_equal(state, "starting");
 }
 
-static void set_positions(json_t *root, const struct publish_member *member)
+void publish_member_info(const struct publish_member *member, struct member_info *out_info)
 {
     const struct core_postgres *facts = member->facts;
     const struct pg_details *details = member->details;
-    if (member->positions && has_positions(details->state)) {
-        set_number(root, "xlog_location", facts->lsn);
+    ASSERT(facts != NULL && details != NULL);
+    *out_info = (struct member_info){.pause = member->pause, .timeline = details->timeline};
+    str_copy_cut(out_info->conn_url, sizeof(out_info->conn_url), member->conn_url);
+    str_copy_cut(out_info->api_url, sizeof(out_info->api_url), member->api_url);
+    str_copy_cut(out_info->state, sizeof(out_info->state), details->state);
+    str_copy_cut(out_info->role, sizeof(out_info->role), details->role);
+    str_copy_cut(out_info->agent_version, sizeof(out_info->agent_version),
+                 PUBLISH_COMPATIBLE_VERSION);
+    out_info->checkpoint_pending = facts->primary == TRI_YES && !facts->timeline_checkpointed;
+    if (facts->primary != TRI_YES) {
+        str_copy_cut(out_info->replication_state, sizeof(out_info->replication_state),
+                     details->replication_state);
+    }
+    if (!member->positions) {
+        return;
+    }
+    if (has_positions(details->state)) {
+        out_info->xlog_location = facts->lsn;
     }
     if (facts->primary != TRI_YES) {
-        if (member->positions) {
-            set_number(root, "replay_lsn", details->replayed_lsn);
-            set_number(root, "receive_lsn", details->received_lsn);
-        }
-        set_text(root, "replication_state", details->replication_state);
+        out_info->replay_lsn = details->replayed_lsn;
+        out_info->receive_lsn = details->received_lsn;
     }
-    set_number(root, "timeline", details->timeline);
-}
-
-char *publish_member_text(const struct publish_member *member)
-{
-    ASSERT(member->facts != NULL && member->details != NULL);
-    json_t *root = json_object();
-    ASSERT(root != NULL);
-    set_text(root, "conn_url", member->conn_url);
-    set_text(root, "api_url", member->api_url);
-    set_text(root, "state", member->details->state);
-    set_text(root, "role", member->details->role);
-    set_text(root, "version", PUBLISH_COMPATIBLE_VERSION);
-    set_text(root, "proxy_url", member->proxy_url);
-    if (member->facts->primary == TRI_YES && !member->facts->timeline_checkpointed) {
-        (void)json_object_set_new(root, "checkpoint_after_promote", json_false());
-    }
-    json_t *tags = member->tags != NULL ? json_loads(member->tags, 0, NULL) : NULL;
-    if (json_object_size(tags) > 0) {
-        (void)json_object_set(root, "tags", tags);
-    }
-    json_decref(tags);
-    set_positions(root, member);
-    if (member->pause) {
-        (void)json_object_set_new(root, "pause", json_true());
-    }
-    set_text(root, "holdfast", HOLDFAST_VERSION); /* Patroni's readers skip what they do not know */
-    return dump(root);
-}
-
-char *publish_status_text(uint64_t optime)
-{
-    json_t *root = json_object();
-    ASSERT(root != NULL);
-    set_number(root, "optime", optime);
-    return dump(root);
 }
 
 /* ---- history ---- */

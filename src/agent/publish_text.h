@@ -1,6 +1,6 @@
 /* agent/publish_text.h - the texts of the keys that every agent, or the holder, keeps up to date.
  *
- * Purpose    members/NAME, status and history as Patroni's readers expect them.
+ * Purpose    members/NAME and history as Patroni's readers expect them.
  * Ownership  results are malloc'd text for the caller to free; inputs are only read.
  * Errors     NULL: a value is no valid text.
  * Threads    any.
@@ -14,6 +14,7 @@
 #include <stdint.h>
 #include <time.h>
 
+#include "codec/members.h"
 #include "core/view.h"
 #include "pg/pg.h"
 
@@ -23,18 +24,14 @@
 struct publish_member {
     const char *conn_url;
     const char *api_url;
-    const char *proxy_url; /* NULL or "": none */
-    const char *tags;      /* a JSON object as text; NULL or "{}": none */
     bool pause;
     bool positions; /* false: leave everything out that moves with the WAL */
     const struct core_postgres *facts;
     const struct pg_details *details;
 };
 
-char *publish_member_text(const struct publish_member *member);
-
-/* {"optime":N}; 0 is not published. */
-char *publish_status_text(uint64_t optime);
+/* What member_format (codec/members.h) is to write for members/NAME. */
+void publish_member_info(const struct publish_member *member, struct member_info *out_info);
 
 struct publish_history {
     uint32_t timeline;    /* the primary's */

@@ -1,0 +1,397 @@
+/* agent/exec_guard.c - orders to the guard, what it reports, and the two heartbeats. The guard's
+ * answer to an order is told to the core after a fresh GUARD event, so the core sees the page as the
+ * order left it.
+ */
+#include "agent/shell.h"
+
+#include <inttypes.h>
+#include <stdlib.h>
+
+#include "base/assert.h"
+#include "base/log.h"
+#include "base/str.h"
+
+#define REPLACEMENT_MS_MAX 1000 /* no HELLO within this: tried again */
+
+/* ---- facts ---- */
+
+static enum tri guard_alive(struct exec_guard *guard, struct mono now)
+{
+    if (guard->gone) {
+        return TRI_NO;
+    }
+    if (!guard_client_stale(&guard->client, now)) {
+        return TRI_YES;
+    }
+    return guard->looked ? TRI_NO
+                         : TRI_UNKNOWN; /* after a gap of our own an old beat is no proof */
+}
+
+static void guard_gone(struct exec_guard *guard)
+{
+    guard->gone = true;
+    if (guard->poll != NULL) {
+        (void)uv_poll_stop(&guard->poll->handle); /* an ended socket stays readable */
+    }
+}
+
+void exec_guard_report(struct agent *agent, bool only_changes)
+{
+    struct exec_guard *guard = &agent->guard;
+    struct mono now = mono_now();
+    struct core_guard facts = {.asked_at = now, .alive = guard_alive(guard, now)};
+    facts.armed = page_armed(agent->page, &facts.armed_epoch);
+    struct mono hard_at;
+    facts.fenced = page_fence_read(agent->page, &hard_at) != PAGE_FENCE_NONE;
+    bool changed = facts.alive != guard->facts.alive || facts.armed != guard->facts.armed ||
+                   facts.armed_epoch != guard->facts.armed_epoch ||
+                   facts.fenced != guard->facts.fenced;
+    if (only_changes && !changed) {
+        return;
+    }
+    if (facts.fenced && !guard->facts.fenced) {
+        log_error("fenced", "message=\"the guard ends PostgreSQL: the lease was not renewed\"");
+    }
+    if (facts.alive == TRI_NO && guard->facts.alive != TRI_NO) {
+        log_error("guard_lost", "message=\"the guard does not beat\"");
+    }
+    guard->facts = facts;
+    struct core_event event = {.type = CORE_EVENT_GUARD, .u.guard = facts};
+    agent_deliver(agent, &event);
+}
+
+/* ---- answers ---- */
+
+static void order_ended(struct agent *agent, enum core_outcome outcome)
+{
+    struct exec_guard *guard = &agent->guard;
+    ASSERT(guard->active);
+    guard->active = false;
+    guard->done.outcome = outcome;
+    struct core_done done = guard->done;
+    exec_guard_report(agent, false);
+    agent_done(agent, &done);
+}
+
+static void start_ended(struct agent *agent, enum err err, int64_t pid, uint64_t start_ticks,
+                        const struct err_detail *detail)
+{
+    agent->guard.start_id = 0;
+    pg_postmaster_started(agent->pg, err, pid, start_ticks, detail);
+}
+
+static void refused(struct agent *agent, const struct control_refused *packet)
+{
+    struct exec_guard *guard = &agent->guard;
+    log_warn("guard_refused", "id=%u message=\"%s\"", packet->head.id, packet->text);
+    if (guard->active && packet->head.id == guard->order_id) {
+        order_ended(agent, CORE_OUTCOME_NOT_APPLIED);
+    } else if (guard->start_id != 0 && packet->head.id == guard->start_id) {
+        struct err_detail detail = {.sys_errno = packet->sys_errno};
+        str_copy_cut(detail.text, sizeof(detail.text), packet->text);
+        start_ended(agent, ERR_REFUSED, 0, 0, &detail);
+    }
+}
+
+static void hello(struct agent *agent, const struct control_hello *packet)
+{
+    struct exec_guard *guard = &agent->guard;
+    log_info("guard",
+             "pid=%" PRId64 " version=%s armed_epoch=%" PRIu64 " postmaster=%" PRId64
+             " agent_restarts=%u",
+             packet->guard_pid, packet->guard_version, packet->armed_epoch, packet->postmaster_pid,
+             packet->agent_restarts);
+    guard->gone = false;
+    if (guard->start_id != 0 && packet->postmaster_pid != 0) {
+        start_ended(agent, ERR_OK, packet->postmaster_pid, packet->postmaster_start_ticks, NULL);
+    } else if (guard->start_id != 0) {
+        struct err_detail detail = {.text = "the guard was replaced meanwhile"};
+        start_ended(agent, ERR_IN_DOUBT, 0, 0, &detail);
+    }
+    if (packet->postmaster_pid == 0 && packet->exit_pid != 0 && agent->pg != NULL) {
+        pg_postmaster_exited(agent->pg, packet->exit_pid);
+    }
+    if (guard->active) {
+        /* A replacement is in charge now; any other order of before is in doubt. */
+        order_ended(agent, guard->done.type == CORE_ACTION_REPLACE_GUARD ? CORE_OUTCOME_APPLIED
+                                                                         : CORE_OUTCOME_UNKNOWN);
+    }
+}
+
+static void packet_handle(struct agent *agent, const union control_packet *packet)
+{
+    struct exec_guard *guard = &agent->guard;
+    switch ((enum control_type)packet->head.type) {
+    case CONTROL_HELLO:
+        hello(agent, &packet->hello);
+        break;
+    case CONTROL_DONE:
+        if (guard->active && packet->head.id == guard->order_id) {
+            order_ended(agent, CORE_OUTCOME_APPLIED);
+        }
+        break;
+    case CONTROL_REFUSED:
+        refused(agent, &packet->refused);
+        break;
+    case CONTROL_STARTED:
+        if (guard->start_id != 0 && packet->head.id == guard->start_id) {
+            start_ended(agent, ERR_OK, packet->started.pid, packet->started.start_ticks, NULL);
+        }
+        break;
+    case CONTROL_EXITED:
+        log_info("postmaster_exited", "pid=%" PRId64 " status=%" PRId64 " orphans_killed=%" PRIu64,
+                 packet->exited.pid, packet->exited.status, packet->exited.orphans_killed);
+        pg_postmaster_exited(agent->pg, packet->exited.pid);
+        break;
+    case CONTROL_FENCED:
+        log_error("fenced", "epoch=%" PRIu64 " stage=%u", packet->fenced.epoch,
+                  packet->fenced.stage);
+        break;
+    case CONTROL_UPGRADE:
+        agent_leave_for_upgrade(agent);
+        break;
+    case CONTROL_NONE:
+    case CONTROL_PING:
+    case CONTROL_START:
+    case CONTROL_ADOPT:
+    case CONTROL_ARM:
+    case CONTROL_DISARM:
+    case CONTROL_STOP:
+    case CONTROL_LEAVING:
+    case CONTROL_TYPE_COUNT:
+        log_warn("guard_packet", "type=%u message=\"not for an agent\"", packet->head.type);
+        break;
+    }
+}
+
+static void guard_readable(uv_poll_t *handle, int status, int events)
+{
+    struct agent *agent = handle->data;
+    (void)status; /* an error shows in the next read too */
+    (void)events;
+    for (;;) {
+        const union control_packet *packet;
+        struct err_detail detail;
+        enum err err = guard_client_next(&agent->guard.client, &packet, &detail);
+        if (err != ERR_OK) {
+            log_warn("guard_lost", "message=\"%s\"", detail.text);
+            guard_gone(&agent->guard);
+            break;
+        }
+        if (packet->head.type == CONTROL_NONE) {
+            break;
+        }
+        packet_handle(agent, packet);
+        if (agent->guard.poll == NULL || &agent->guard.poll->handle != handle) {
+            return; /* replaced by what the packet caused */
+        }
+    }
+    exec_guard_report(agent, true);
+}
+
+static void poll_closed(uv_handle_t *handle)
+{
+    free(handle); /* the handle is the first member of what was allocated */
+}
+
+static void poll_drop(struct exec_guard *guard)
+{
+    if (guard->poll != NULL) {
+        uv_close((uv_handle_t *)&guard->poll->handle, poll_closed);
+        guard->poll = NULL;
+    }
+}
+
+static void poll_begin(struct agent *agent)
+{
+    struct exec_guard *guard = &agent->guard;
+    ASSERT(guard->poll == NULL && guard->client.fd >= 0);
+    guard->poll = calloc(1, sizeof(*guard->poll));
+    ASSERT(guard->poll != NULL);
+    int made = uv_poll_init(&agent->loop, &guard->poll->handle, guard->client.fd);
+    ASSERT(made == 0);
+    guard->poll->handle.data = agent;
+    int started = uv_poll_start(&guard->poll->handle, UV_READABLE, guard_readable);
+    ASSERT(started == 0);
+}
+
+/* ---- orders of the core ---- */
+
+static enum err replace_guard(struct agent *agent, struct err_detail *detail)
+{
+    struct exec_guard *guard = &agent->guard;
+    poll_drop(guard); /* before its descriptor may be closed */
+    enum err err = guard_client_spawn_replacement(&guard->client, agent->argv, detail);
+    if (guard->client.fd >= 0) {
+        poll_begin(agent);
+    }
+    if (err == ERR_OK) {
+        guard->replace_until = mono_add(mono_now(), REPLACEMENT_MS_MAX);
+    }
+    return err;
+}
+
+void exec_guard_start(struct agent *agent, const struct core_action *action)
+{
+    struct exec_guard *guard = &agent->guard;
+    ASSERT(!guard->active && core_action_target(action->type) == CORE_TARGET_GUARD);
+    guard->active = true;
+    guard->done = (struct core_done){.type = action->type, .id = action->id};
+    guard->replace_until = MONO_NEVER;
+    struct err_detail detail = {0};
+    enum err err;
+    if (action->type == CORE_ACTION_ARM) {
+        err = guard_client_arm(&guard->client, action->u.guard.epoch, &guard->order_id, &detail);
+    } else if (action->type == CORE_ACTION_DISARM) {
+        err = guard_client_disarm(&guard->client, action->u.guard.epoch, action->u.guard.for_pause,
+                                  &guard->order_id, &detail);
+    } else {
+        ASSERT(action->type == CORE_ACTION_REPLACE_GUARD);
+        guard->order_id = 0;
+        err = replace_guard(agent, &detail);
+    }
+    if (err != ERR_OK) {
+        log_warn("guard_order", "action=%s result=\"%s\" detail=\"%s\"",
+                 core_action_name(action->type), err_name(err), detail.text);
+        if (err == ERR_UNREACHABLE) {
+            guard_gone(guard);
+        }
+        order_ended(agent, CORE_OUTCOME_NOT_APPLIED);
+    }
+}
+
+void exec_guard_ping(struct agent *agent)
+{
+    if (guard_client_ping(&agent->guard.client, NULL, NULL) != ERR_OK) {
+        guard_gone(&agent->guard); /* the next beat tells the core */
+    }
+}
+
+void exec_guard_leaving(struct agent *agent, int code)
+{
+    struct err_detail detail;
+    if (guard_client_leaving(&agent->guard.client, code, NULL, &detail) != ERR_OK) {
+        log_warn("guard_leaving", "code=%d detail=\"%s\"", code, detail.text);
+    }
+}
+
+/* ---- the PostgreSQL layer's orders (pg/pg_process.h) ---- */
+
+static void start_failed(uv_timer_t *timer)
+{
+    struct agent *agent = timer->data;
+    start_ended(agent, agent->guard.start_err, 0, 0, &agent->guard.start_detail);
+}
+
+static void process_start(void *arg, const struct pg_process_start *request)
+{
+    struct agent *agent = arg;
+    struct exec_guard *guard = &agent->guard;
+    uint64_t epoch = 0;
+    if (request->as_primary && !page_armed(agent->page, &epoch)) {
+        epoch = agent->plan.page.epoch; /* the guard refuses, and says why */
+    }
+    struct guard_client_start start = {.argv = request->argv,
+                                       .data_dir = request->data_dir,
+                                       .log_path = request->log_path,
+                                       .armed_epoch = epoch};
+    guard->start_err =
+        request->as_primary && epoch == 0
+            ? err_set(&guard->start_detail, ERR_REFUSED, "there is no lease")
+            : guard_client_start(&guard->client, &start, &guard->start_id, &guard->start_detail);
+    if (guard->start_err != ERR_OK) {
+        if (guard->start_err == ERR_UNREACHABLE) {
+            guard_gone(guard);
+        }
+        int started = uv_timer_start(&guard->start_timer, start_failed, 0, 0);
+        ASSERT(started == 0);
+    }
+}
+
+static void process_adopt(void *arg, int64_t pid, uint64_t start_ticks)
+{
+    struct agent *agent = arg;
+    struct page_postmaster known;
+    page_postmaster_read(agent->page, &known);
+    if (known.pid == pid && known.start_ticks == start_ticks) {
+        return; /* an agent before us had it adopted or started */
+    }
+    struct err_detail detail;
+    if (guard_client_adopt(&agent->guard.client, (pid_t)pid, start_ticks, NULL, &detail) !=
+        ERR_OK) {
+        log_warn("guard_order", "action=adopt detail=\"%s\"", detail.text);
+        guard_gone(&agent->guard);
+    }
+}
+
+static void process_stop(void *arg, bool hard)
+{
+    struct agent *agent = arg;
+    struct err_detail detail;
+    if (guard_client_stop(&agent->guard.client, hard ? CONTROL_STOP_HARD : CONTROL_STOP_FAST, NULL,
+                          &detail) != ERR_OK) {
+        log_warn("guard_order", "action=stop detail=\"%s\"", detail.text);
+        guard_gone(&agent->guard);
+    }
+}
+
+struct pg_process exec_guard_process(struct agent *agent)
+{
+    return (struct pg_process){
+        .arg = agent, .start = process_start, .adopt = process_adopt, .stop = process_stop};
+}
+
+/* ---- heartbeats ---- */
+
+static void beat_fired(uv_timer_t *timer)
+{
+    struct agent *agent = timer->data;
+    struct exec_guard *guard = &agent->guard;
+    struct mono now = mono_now();
+    page_agent_beat(agent->page, now);
+    /* After a gap of our own the guard's beat proves nothing yet. */
+    guard->looked = mono_sub(now, guard->beat_at) <= 3 * guard->beat_ms;
+    guard->beat_at = now;
+    exec_guard_report(agent, true);
+    if (guard->active && guard->done.type == CORE_ACTION_REPLACE_GUARD &&
+        mono_before(guard->replace_until, now)) {
+        order_ended(agent, CORE_OUTCOME_NOT_APPLIED);
+    }
+}
+
+void exec_guard_set_ttl(struct agent *agent, int64_t ttl_ms)
+{
+    struct exec_guard *guard = &agent->guard;
+    int64_t beat_ms = ttl_ms / 20;
+    beat_ms = beat_ms < 50 ? 50 : beat_ms > 250 ? 250 : beat_ms;
+    if (beat_ms == guard->beat_ms) {
+        return;
+    }
+    guard->beat_ms = beat_ms;
+    guard->beat_at = mono_now();
+    page_agent_beat(agent->page, guard->beat_at);
+    int started =
+        uv_timer_start(&guard->beat_timer, beat_fired, (uint64_t)beat_ms, (uint64_t)beat_ms);
+    ASSERT(started == 0);
+}
+
+void exec_guard_init(struct agent *agent)
+{
+    struct exec_guard *guard = &agent->guard;
+    ASSERT(guard->client.page != NULL);
+    int made = uv_timer_init(&agent->loop, &guard->beat_timer);
+    ASSERT(made == 0);
+    made = uv_timer_init(&agent->loop, &guard->start_timer);
+    ASSERT(made == 0);
+    guard->beat_timer.data = agent;
+    guard->start_timer.data = agent;
+    guard->replace_until = MONO_NEVER;
+    poll_begin(agent);
+}
+
+void exec_guard_close(struct agent *agent)
+{
+    poll_drop(&agent->guard);
+    uv_close((uv_handle_t *)&agent->guard.beat_timer, NULL);
+    uv_close((uv_handle_t *)&agent->guard.start_timer, NULL);
+}

@@ -1,0 +1,39 @@
+"""Fixtures for clusters of real processes."""
+
+import os
+
+import pytest
+
+import harness
+
+
+def _binary(variable, default):
+    path = os.environ.get(variable, default)
+    return os.path.abspath(path)
+
+
+@pytest.hookimpl(hookwrapper=True)
+def pytest_runtest_makereport(item, call):
+    outcome = yield
+    report = outcome.get_result()
+    if report.when == "call" and report.failed:
+        for cluster in getattr(item, "started_clusters", []):
+            report.sections.append(("logs of the cluster", cluster.logs()))
+
+
+@pytest.fixture
+def make_cluster(request):
+    """make_cluster(nodes=3, **dynamic configuration): started, and closed whatever happens."""
+    build = os.path.join(os.path.dirname(__file__), "..", "..", "build")
+    holdfast = _binary("HOLDFAST_BINARY", os.path.join(build, "holdfast"))
+    guard = _binary("HOLDFAST_GUARD_BINARY", os.path.join(build, "holdfast-guard"))
+    request.node.started_clusters = []
+
+    def make(nodes=3, **dcs):
+        cluster = harness.Cluster(holdfast, guard, nodes, **dcs)
+        request.node.started_clusters.append(cluster)
+        request.addfinalizer(cluster.close)
+        cluster.start()
+        return cluster
+
+    return make
