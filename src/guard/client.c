@@ -221,6 +221,9 @@ bool guard_client_stale(const struct guard_client *client, struct mono now)
 static enum err spawn_guard(struct guard_client *client, int control_fd, char **argv,
                             struct err_detail *detail)
 {
+    if (access(client->guard_binary, X_OK) != 0) {
+        return err_set_errno(detail, ERR_REFUSED, errno, "%s", client->guard_binary);
+    }
     posix_spawn_file_actions_t actions;
     posix_spawnattr_t attributes;
     sigset_t none;

@@ -21,7 +21,7 @@
 #define NICE_BEST (-20)
 #define OOM_SCORE_NEVER (-1000)
 #define OOM_PATH "/proc/self/oom_score_adj"
-#define STACK_TOUCH_BYTES 65536
+#define STACK_TOUCH_BYTES 16000            /* the deepest is a log line */
 #define MEMLOCK_BYTES (16UL * 1024 * 1024) /* several times what the guard has */
 
 static bool oom_read(int64_t *out_score)
@@ -81,10 +81,18 @@ static void take_scheduler(struct priority *out)
 /* The stack that the deepest call needs, present and locked before it is needed. */
 static void __attribute__((noinline)) touch_stack(void)
 {
-    volatile char stack[STACK_TOUCH_BYTES / 8];
+    volatile char stack[STACK_TOUCH_BYTES];
     for (size_t i = 0; i < sizeof(stack); i += 1024) {
         stack[i] = 0;
     }
+}
+
+bool priority_lock_image(void)
+{
+    extern char __executable_start[]; /* the linker's names for where the program begins and ends */
+    extern char end[];
+    const uintptr_t from = (uintptr_t)__executable_start;
+    return mlock(__executable_start, (uintptr_t)end - from) == 0;
 }
 
 void priority_take(struct priority *out_priority)
@@ -95,9 +103,9 @@ void priority_take(struct priority *out_priority)
     raise_limit(RLIMIT_MEMLOCK, MEMLOCK_BYTES);
     take_scheduler(&taken);
     touch_stack();
-    /* What is there is locked, what is touched later stays: most of a static libc is never run, and
-     * locking it would cost three times the memory. guard_rehearse touches what a fence needs. */
-    taken.memory_locked = mlockall(MCL_CURRENT | MCL_FUTURE | MCL_ONFAULT) == 0;
+    /* The program itself and what is used of stack and heap; the rest when it is first touched. */
+    bool on_fault = mlockall(MCL_CURRENT | MCL_FUTURE | MCL_ONFAULT) == 0;
+    taken.memory_locked = priority_lock_image() && on_fault;
     (void)oom_read(&taken.oom_score_before); /* unreadable: 0, everybody's value */
     taken.oom_protected = oom_write(OOM_SCORE_NEVER) || (oom_read(&taken.oom_score_before) &&
                                                          taken.oom_score_before == OOM_SCORE_NEVER);

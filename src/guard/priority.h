@@ -37,6 +37,10 @@ struct priority_user {
 /* Takes what is allowed, raises the limits by which a re-exec as an ordinary user gets it again. */
 void priority_take(struct priority *out_priority);
 
+/* Makes every page of the program present, its own and locked. Called again after each fork: the
+ * pages shared with the child would otherwise be copied at a later write, when memory may be short. */
+bool priority_lock_image(void);
+
 /* Gives up root for good. */
 enum err priority_drop_root(const struct priority_user *user, struct err_detail *detail) MUST_CHECK;
 

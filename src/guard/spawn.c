@@ -121,6 +121,9 @@ static enum err fork_child(pid_t *out_pid, struct err_detail *detail)
     if (pid < 0) {
         return err_set_errno(detail, ERR_REFUSED, errno, "cannot fork");
     }
+    if (pid > 0) {
+        (void)priority_lock_image(); /* not allowed to lock: was told at the start */
+    }
     *out_pid = pid;
     return ERR_OK;
 }

@@ -226,10 +226,12 @@ static void obey_line(char *line)
 {
     char *words[WORDS_MAX + 1];
     size_t count = 0;
-    char *rest = NULL;
-    for (char *word = strtok_r(line, " ", &rest); word != NULL && count < WORDS_MAX;
-         word = strtok_r(NULL, " ", &rest)) {
-        words[count++] = word;
+    char *rest = line;
+    char *word;
+    while (count < WORDS_MAX && (word = strsep(&rest, " ")) != NULL) {
+        if (word[0] != '\0') {
+            words[count++] = word;
+        }
     }
     words[count] = NULL;
     if (count > 0) {

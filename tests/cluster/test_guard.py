@@ -121,7 +121,7 @@ class Node:
     def guard_path(self):
         return os.path.join(self.bin, "holdfast-guard")
 
-    def start_guard(self, env=None):
+    def start_guard(self, env):
         user = ["--uid", str(OWNER.pw_uid), "--gid", str(OWNER.pw_gid)] if IS_ROOT else []
         agent = os.path.join(self.bin, "guard_test_agent")
         self.process = subprocess.Popen(
@@ -129,7 +129,7 @@ class Node:
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=self.stderr,
-            env={**os.environ, **(env or {})},
+            env=env,
         )
         self.guards.add(self.process.pid)
         threading.Thread(target=self._read, args=(self.process.stdout,), daemon=True).start()
@@ -276,10 +276,14 @@ def template():
 
 
 @pytest.fixture
-def node(template):
+def node(template, request):
+    """A node whose guard runs; an indirect parameter adds to its environment."""
     one = Node(template)
-    yield one
-    one.close()
+    try:
+        one.start_guard({**os.environ, **getattr(request, "param", {})})
+        yield one
+    finally:
+        one.close()
 
 
 class Writer(threading.Thread):
@@ -838,6 +842,21 @@ def test_leaving_is_told_to_the_next_agent_while_a_server_runs(node):
     assert node.process.wait(5) == 0
 
 
+NOTIFY_NAME = f"\0hf-guard-{os.getpid()}"
+
+
+@pytest.mark.parametrize(
+    "node", [{"NOTIFY_SOCKET": NOTIFY_NAME.replace("\0", "@")}], indirect=True
+)
+def test_a_replacement_is_made_known_as_the_main_process(node):
+    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as manager:
+        manager.bind(NOTIFY_NAME)
+        manager.settimeout(5)
+        os.kill(node.process.pid, signal.SIGKILL)
+        guard = node.expect("hello")["guard"]
+        assert manager.recv(100) == f"MAINPID={guard}\n".encode()
+
+
 def test_restarts_back_off(node):
     started = now_ms()
     for _ in range(6):
@@ -850,10 +869,12 @@ def test_restarts_back_off(node):
 # --- what the children get -----------------------------------------------------------------------
 
 
+@pytest.mark.parametrize(
+    "node",
+    [{"PATRONI_SECRET": "x", "HOLDFAST_SECRET": "x", "NOTIFY_SOCKET": "/nowhere", "KEPT": "yes"}],
+    indirect=True,
+)
 def test_the_server_inherits_nothing_of_the_guard(node):
-    node.process = None
-    node.start_guard(env={"PATRONI_SECRET": "x", "HOLDFAST_SECRET": "x", "NOTIFY_SOCKET": "/nowhere",
-                          "KEPT": "yes"})
     pid = node.start_postgres(0)
     with open(f"/proc/{pid}/environ", encoding="utf-8") as file:
         names = {entry.partition("=")[0] for entry in file.read().split("\0") if entry}
@@ -889,9 +910,3 @@ def test_small_and_quiet(node):
           f"{os.path.getsize(binary) // 1024} KiB on disk")
     assert used < 0.001 and pss < 1024
     assert node.ask("disarm 1").word == "done"
-
-
-@pytest.fixture(autouse=True)
-def guard_runs(node):
-    node.start_guard()
-    yield
