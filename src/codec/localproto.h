@@ -20,7 +20,7 @@
 
 #define LOCALPROTO_VERSION 1
 /* All keys and values of one cluster, or of one transaction, unescaped. */
-#define LOCALPROTO_CONTENT_MAX (4 * 1024 * 1024)
+#define LOCALPROTO_CONTENT_MAX ((size_t)4 * 1024 * 1024)
 /* Escaping makes six bytes of one at the worst; the rest is for keys, versions and commas. */
 #define LOCALPROTO_FRAME_MAX (8 * LOCALPROTO_CONTENT_MAX)
 
@@ -100,11 +100,11 @@ struct localproto_item {
 
 struct localproto_answer {
     enum localproto_answer_type type;
+    enum localproto_error error;
     uint64_t id;
     uint64_t store_id;
     uint64_t revision;
     const char *session;
-    enum localproto_error error;
     const char *text;
     size_t item_count;
     struct json_t *items; /* localproto_answer_item */

@@ -24,8 +24,9 @@ void dcs_read(struct dcs *dcs, struct dcs_request *request, int64_t timeout_ms, 
     dcs->ops->read(dcs, request, timeout_ms);
 }
 
-void dcs_txn(struct dcs *dcs, struct dcs_request *request, /* house: the list's size is one more */
-             const struct dcs_op *ops, size_t count, int64_t timeout_ms, dcs_txn_cb cb, void *arg)
+void dcs_txn(/* house: seven, as a list is two. NOLINT(readability-function-size) */
+             struct dcs *dcs, struct dcs_request *request, const struct dcs_op *ops, size_t count,
+             int64_t timeout_ms, dcs_txn_cb cb, void *arg)
 {
     ASSERT(cb != NULL);
     ASSERT(!request->active);

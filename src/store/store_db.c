@@ -469,8 +469,8 @@ static enum err content_check(struct store_db *db, const char *base, struct err_
     if (rc != SQLITE_ROW) {
         return db_error(db, detail, ERR_REFUSED, "cannot read");
     }
-    if (content > LOCALPROTO_CONTENT_MAX) {
-        return err_set(detail, ERR_REFUSED, "%s would hold more than %d bytes", base,
+    if (content > (double)LOCALPROTO_CONTENT_MAX) {
+        return err_set(detail, ERR_REFUSED, "%s would hold more than %zu bytes", base,
                        LOCALPROTO_CONTENT_MAX);
     }
     return ERR_OK;

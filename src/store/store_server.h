@@ -19,7 +19,7 @@
 
 #define STORE_CLIENTS_MAX 256
 /* A client with more than this unsent does not read: it is dropped, and may come again. */
-#define STORE_QUEUE_MAX (8 * 1024 * 1024)
+#define STORE_QUEUE_MAX ((size_t)8 * 1024 * 1024)
 
 struct store_client;
 

@@ -123,7 +123,9 @@ const char *store_sessions_tick(struct store_sessions *sessions, struct mono now
     ASSERT(gap_ms >= 0);
     sessions->ticked = now;
     if (gap_ms > STORE_STALL_MS) {
-        log_info("store_stalled", "ms=%" PRId64 " sessions=%zu", gap_ms, sessions->count);
+        if (sessions->count > 0) {
+            log_info("store_stalled", "ms=%" PRId64 " sessions=%zu", gap_ms, sessions->count);
+        }
         for (size_t i = 0; i < sessions->count; i++) {
             sessions->items[i].ends = mono_add(now, sessions->items[i].ttl_ms);
         }

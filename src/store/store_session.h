@@ -18,10 +18,10 @@
 
 #define STORE_SESSIONS_MAX 1024
 #define STORE_SESSION_TTL_MIN_MS 1000
-#define STORE_SESSION_TTL_MAX_MS (24 * 3600 * 1000)
+#define STORE_SESSION_TTL_MAX_MS ((int64_t)24 * 3600 * 1000)
 #define STORE_TICK_MS 250
 /* Ticks further apart than this: the process was frozen, and so could hear no keepalive. */
-#define STORE_STALL_MS (2 * STORE_TICK_MS)
+#define STORE_STALL_MS ((int64_t)2 * STORE_TICK_MS)
 
 struct store_session {
     char id[SESSION_SIZE];

@@ -185,6 +185,10 @@ static void test_a_removed_directory_ends_the_store(void **state)
 static int other_store(const char *dir, const char *socket_path)
 {
     const char *program = getenv("HOLDFAST_STORE_TEST");
+    if (program == NULL) {
+        fail_msg("HOLDFAST_STORE_TEST does not name the store's program");
+        return -1;
+    }
     pid_t pid = fork();
     assert_true(pid >= 0);
     if (pid == 0) {
