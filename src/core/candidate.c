@@ -49,6 +49,18 @@ void candidate_peers(const struct core *core, struct core_name_list *out_names)
     }
 }
 
+/* Behind what a primary published by more than maximum_lag_on_failover, or on an old timeline where
+ * that is checked. A position published on an older timeline says nothing about a newer one. */
+static bool too_old(const struct core *core, uint32_t timeline, uint64_t lsn)
+{
+    const struct core_cluster *cluster = &core->cluster;
+    uint64_t allowed = lsn + (uint64_t)cluster->settings.maximum_lag_on_failover;
+    bool counts = cluster->optime_timeline == 0 || timeline <= cluster->optime_timeline;
+    bool behind = cluster->optime != 0 && counts && cluster->optime > allowed;
+    bool old = cluster->settings.check_timeline && timeline < cluster->history_timeline;
+    return behind || old;
+}
+
 /* The peer stands in this node's way. */
 static bool peer_beats(const struct core *core, const struct core_peer_status *peer)
 {
@@ -58,7 +70,7 @@ static bool peer_beats(const struct core *core, const struct core_peer_status *p
     }
     bool may = core->cluster.failsafe.names.count == 0 ||
                names_have(&core->cluster.failsafe.names, peer->name);
-    if (peer->nofailover || !may) {
+    if (peer->nofailover || !may || too_old(core, peer->timeline, peer->lsn)) {
         return false; /* it could not lead itself */
     }
     const struct core_postgres *own = &core->postgres;
@@ -72,23 +84,11 @@ static bool peer_beats(const struct core *core, const struct core_peer_status *p
     return !former && peer->failover_priority > core->config.failover_priority;
 }
 
-/* Behind by more than maximum_lag_on_failover, or on an old timeline where that is checked. */
-static bool self_too_old(const struct core *core)
-{
-    const struct core_cluster *cluster = &core->cluster;
-    const struct core_postgres *own = &core->postgres;
-    uint64_t allowed = own->lsn + (uint64_t)cluster->settings.maximum_lag_on_failover;
-    bool behind = cluster->optime != 0 && cluster->optime > allowed;
-    bool old = cluster->settings.check_timeline && own->timeline < cluster->history_timeline;
-    return behind || old;
-}
-
 enum candidate candidate_race(const struct core *core, struct mono from)
 {
     ASSERT(core != NULL);
-    const struct core_failover *order = &core->cluster.failover;
-    bool ordered = order->version != 0 && view_me(core, order->candidate);
-    if (!ordered && self_too_old(core)) {
+    bool ordered = view_ordered(core);
+    if (!ordered && too_old(core, core->postgres.timeline, core->postgres.lsn)) {
         return CANDIDATE_NOT_FIT;
     }
     struct core_name_list peers;

@@ -67,6 +67,7 @@ void core_init(struct core *core, const struct core_config *config,
     core->cluster.settings = config->settings;
     core->postgres.asked_at = never_seen;
     core->guard.asked_at = never_seen;
+    core->mute_since = MONO_NEVER;
     if (!config->same_boot && memory->promised_to[0] != '\0') {
         core->memory.promised_until = mono_add(now, memory->promised_ms); /* old counts as fresh */
         core->memory_dirty = true;

@@ -2,6 +2,16 @@
  * here decides. A fact keeps the date at which it was asked for. */
 #include "core/internal.h"
 
+/* L5: everybody but a holder whose lease runs waits for whatever lease may still run. */
+static void wait_out_rollback(struct core *core)
+{
+    core->rolled_back = false;
+    lease_lose(core);
+    int64_t ttl_ms = lease_ttl_known(core);
+    core->no_acquire_until =
+        mono_max(core->no_acquire_until, mono_add(core->now, ttl_ms + lease_margin_ms(ttl_ms)));
+}
+
 /* The store is another one, or older than it was: nobody may count on what was seen (L5). */
 static void fold_rollback(struct core *core)
 {
@@ -16,10 +26,7 @@ static void fold_rollback(struct core *core)
     if (lease_valid(core) && view_primary(core)) {
         core->rolled_back = true;
     } else {
-        lease_lose(core);
-        core->no_acquire_until = mono_max(
-            core->no_acquire_until,
-            mono_add(core->now, lease_ttl_known(core) + lease_margin_ms(lease_ttl_known(core))));
+        wait_out_rollback(core);
     }
 }
 
@@ -106,6 +113,11 @@ static void fold_postgres(struct core *core, const struct core_postgres *postgre
         return; /* answered late: newer facts are here */
     }
     core->postgres = *postgres;
+    if (!view_replica(core) || postgres->streaming) {
+        core->mute_since = MONO_NEVER;
+    } else if (core->mute_since.ms == INT64_MAX) {
+        core->mute_since = core->now;
+    }
     struct core_handover *handover = &core->handover;
     if (handover->active && handover->stopped_at.ms == 0 && postgres->process == TRI_NO) {
         handover->stopped_at = core->now;
@@ -208,6 +220,10 @@ static void fold_done(struct core *core, const struct core_done *done)
     if (target == CORE_TARGET_POSTGRES && pending->failures > 1) {
         wait_ms = settings->loop_wait_ms;
     }
+    if (target == CORE_TARGET_STATUS) {
+        pending->retry_at = mono_add(core->now, CORE_STATUS_PACE_MS);
+        return;
+    }
     pending->retry_at = applied ? core->now : mono_add(core->now, wait_ms > 1 ? wait_ms : 1);
     if (target == CORE_TARGET_LEASE) {
         lease_fold_done(core, done);
@@ -246,6 +262,9 @@ void fold_event(struct core *core, const struct core_event *event)
     fold_stall(core, event->now);
     core->now = event->now;
     core->wall = event->wall;
+    if (core->rolled_back && !lease_valid(core)) {
+        wait_out_rollback(core);
+    }
     switch (event->type) {
     case CORE_EVENT_CLUSTER:
         fold_cluster(core, &event->u.cluster);

@@ -15,6 +15,7 @@
 #include "core/core.h"
 
 #define CORE_PROMOTE_LEFT(ttl_ms) ((ttl_ms)*2 / 5) /* INV-3 demands a quarter; a bit more */
+#define CORE_STATUS_PACE_MS 10                     /* between two rounds of GET /patroni */
 #define CORE_EXIT_CONFIG 78
 #define CORE_EXIT_BOOTSTRAP 70
 
@@ -58,6 +59,10 @@ struct mono lease_wait_end(const struct core *core);
 bool lease_handed_to_me(const struct core *core);
 bool lease_released(const struct core *core);
 
+/* The record names us as the holder of a paused cluster: nobody but a person's order may take it,
+ * so we may take it again at once, whatever became of our page (L7). */
+bool lease_left_unarmed(const struct core *core);
+
 /* The record as our next renewal has it. */
 struct core_lease_write lease_renewal(const struct core *core);
 
@@ -98,6 +103,7 @@ bool view_free(const struct core *core, enum core_target target);
 bool view_me(const struct core *core, const char *name);
 bool view_leads(const struct core *core, const char **out_leader); /* another one does */
 const struct core_member *view_member(const struct core *core, const char *name);
+bool view_ordered(const struct core *core);      /* a person wants this node to lead */
 bool view_order_for_me(const struct core *core); /* a due switchover that we must carry out */
 bool names_have(const struct core_name_list *names, const char *name);
 void names_add(struct core_name_list *names, const char *name);

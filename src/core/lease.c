@@ -191,6 +191,10 @@ void lease_fold_done(struct core *core, const struct core_done *done)
         lease_revision(core, done->version);
         return;
     }
+    if (done->outcome == CORE_OUTCOME_NOT_APPLIED && !done->conflict) {
+        own->attach_at =
+            mono_add(core->now, lease_ttl_known(core) / 4); /* the lease is what counts */
+    }
     if (done->outcome == CORE_OUTCOME_UNKNOWN || done->conflict) {
         own->unresolved = true; /* L6: read before anything else is written */
         core->read_from = core->now;
@@ -300,6 +304,14 @@ static bool promise_binds(const struct core *core)
     return !gave_up;
 }
 
+bool lease_left_unarmed(const struct core *core)
+{
+    ASSERT(core != NULL);
+    const struct core_lease_record *record = &core->cluster.lease;
+    return record->present && !record->armed && record->state == CORE_LEASE_HELD &&
+           view_me(core, record->holder);
+}
+
 struct mono lease_wait_end(const struct core *core)
 {
     ASSERT(core != NULL);
@@ -354,7 +366,8 @@ struct core_lease_write lease_renewal(const struct core *core)
         write.record.seq = next_seq(core, write.record.epoch);
         write.lease_version = cluster->lease.version;
     }
-    if (cluster->leader.version == 0 || !view_me(core, cluster->leader.name)) {
+    bool named = cluster->leader.version != 0 && view_me(core, cluster->leader.name);
+    if (!named && !mono_before(core->now, core->own.attach_at)) {
         write.leader_op = CORE_LEADER_ATTACH;
         write.leader_version = cluster->leader.version;
     }
@@ -371,7 +384,7 @@ struct core_lease_write lease_acquisition(const struct core *core)
                    .epoch = epoch,
                    .seq = next_seq(core, epoch),
                    .ttl_ms = cluster->settings.ttl_ms,
-                   .armed = true,
+                   .armed = !lease_left_unarmed(core), /* L7: the guard is armed first */
                    .state = CORE_LEASE_HELD},
         .lease_version = cluster->lease.version,
         .check_failsafe = true,

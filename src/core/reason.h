@@ -41,6 +41,7 @@
     X(handover_give, HANDOVER_GIVE, "switchover: handing the lease over")                          \
     X(handover_release, HANDOVER_RELEASE, "releasing the lease")                                   \
     X(leave_stop, LEAVE_STOP, "leaving: stopping PostgreSQL")                                      \
+    X(take_unarmed, TAKE_UNARMED, "taking the lease of the paused cluster again")                  \
     X(paused, PAUSED, "PAUSE: no action")                                                          \
     /* the holder's duties: rule_holder.c */                                                       \
     X(holder_start_timeout, HOLDER_START_TIMEOUT, "stopped PostgreSQL to fail over after a crash") \

@@ -141,14 +141,26 @@ static bool leader_answers(const struct core *core, const char *leader)
     return member != NULL && member->has_conn_url && member->running && leader_fresh(core);
 }
 
+/* It follows the leader, the leader lives, and nothing comes: it may have received more of the old
+ * leader's WAL after it was compared. */
+static bool mute(const struct core *core, const char *leader)
+{
+    int64_t patience_ms = 2 * core->cluster.settings.loop_wait_ms;
+    struct mono last = core->pending[CORE_TARGET_CHECK].started_at;
+    return str_equal(core->postgres.upstream, leader) && core->mute_since.ms != INT64_MAX &&
+           mono_sub(core->now, core->mute_since) >= patience_ms &&
+           mono_sub(core->now, last) >= patience_ms;
+}
+
 /* Before a node streams from a new leader (or a new term of the old one) it asks whether its own
  * WAL is a part of the leader's (ha.md section 12.2, lessons 69). */
 bool core_rule_check_divergence(const struct core *core, struct core_plan *plan)
 {
     ASSERT(core != NULL);
     const char *leader = NULL;
-    if (!can_act(core) || !view_leads(core, &leader) || checked(core, leader) ||
-        !leader_answers(core, leader) || core->postgres.datadir != CORE_DATADIR_USABLE ||
+    if (!can_act(core) || !view_leads(core, &leader) ||
+        (checked(core, leader) && !mute(core, leader)) || !leader_answers(core, leader) ||
+        core->postgres.datadir != CORE_DATADIR_USABLE ||
         !(view_stopped(core) || view_replica(core)) || view_paused(core) ||
         !view_free(core, CORE_TARGET_CHECK)) {
         return false;

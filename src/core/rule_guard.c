@@ -10,7 +10,8 @@ static bool armed_now(const struct core *core)
 bool core_rule_arm(const struct core *core, struct core_plan *plan)
 {
     ASSERT(core != NULL);
-    bool needed = lease_valid(core) && !core->own.surrendered && !view_paused(core) &&
+    bool rising = view_ordered(core) && !view_maybe_primary(core); /* a person's order in a pause */
+    bool needed = lease_valid(core) && !core->own.surrendered && (!view_paused(core) || rising) &&
                   !armed_now(core) && core->guard.alive == TRI_YES;
     if (!needed || !view_free(core, CORE_TARGET_GUARD)) {
         return false;
@@ -23,7 +24,8 @@ bool core_rule_arm(const struct core *core, struct core_plan *plan)
 bool core_rule_disarm_for_pause(const struct core *core, struct core_plan *plan)
 {
     ASSERT(core != NULL);
-    bool written = core->own.holding && !core->own.armed_written;
+    bool settled = !core->pending[CORE_TARGET_LEASE].active && !core->own.unresolved;
+    bool written = core->own.holding && !core->own.armed_written && settled;
     if (!core->guard.armed || !view_paused(core) || !written ||
         !view_free(core, CORE_TARGET_GUARD)) {
         return false;

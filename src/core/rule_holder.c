@@ -11,8 +11,9 @@ static bool holds(const struct core *core)
 static bool may_rise(const struct core *core)
 {
     return lease_valid(core) && lease_left_ms(core) >= CORE_PROMOTE_LEFT(core->own.ttl_ms) &&
-           core->guard.armed && core->guard.armed_epoch == core->own.epoch && !core->leaving &&
-           !core->handover.active;
+           core->guard.armed && core->guard.armed_epoch == core->own.epoch &&
+           !core->pending[CORE_TARGET_GUARD].active && !core->leaving && !core->handover.active &&
+           (!view_paused(core) || view_ordered(core));
 }
 
 /* The data of a primary: it may start as one again on its own timeline. Anything else goes through

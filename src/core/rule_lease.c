@@ -118,7 +118,10 @@ bool core_rule_renew(const struct core *core, struct core_plan *plan)
     bool paused = view_paused(core);
     bool armed = own->armed_written;
     bool resumed = core->guard.armed && core->guard.armed_epoch == own->epoch;
-    if (paused) {
+    bool rising = view_ordered(core) && !view_primary(core);
+    if (paused && rising) {
+        armed = true;
+    } else if (paused) {
         armed = false; /* L7: written before the guard is disarmed */
     } else if (resumed) {
         armed = true; /* L7: armed first, then written */

@@ -41,11 +41,6 @@ bool core_rule_adopt(const struct core *core, struct core_plan *plan)
     return acquire(core, plan);
 }
 
-static bool ordered_to_me(const struct core *core)
-{
-    return core->cluster.failover.version != 0 && view_me(core, core->cluster.failover.candidate);
-}
-
 bool core_rule_take_handed(const struct core *core, struct core_plan *plan)
 {
     ASSERT(core != NULL);
@@ -56,12 +51,24 @@ bool core_rule_take_handed(const struct core *core, struct core_plan *plan)
     return acquire(core, plan);
 }
 
+/* L7: the holder of a paused cluster that lost its page goes on where it was. */
+bool core_rule_take_unarmed(const struct core *core, struct core_plan *plan)
+{
+    ASSERT(core != NULL);
+    if (!racer(core) || !lease_left_unarmed(core) || core->guard.armed ||
+        !(view_primary(core) || view_replica(core))) {
+        return false;
+    }
+    return acquire(core, plan);
+}
+
 /* The wait that this node has to keep; a person's order in a paused cluster needs none (L7). */
 static struct mono race_end(const struct core *core)
 {
     const struct core_lease_record *record = &core->cluster.lease;
     bool unguarded = record->present && !record->armed;
-    if (unguarded && ordered_to_me(core) && core->cluster.leader.version == 0) {
+    bool led = core->cluster.leader.version != 0 && !view_me(core, core->cluster.leader.name);
+    if (unguarded && view_ordered(core) && !led) {
         return core->challenge.since;
     }
     return lease_wait_end(core);
@@ -81,7 +88,7 @@ static bool racing(const struct core *core)
     struct mono end = race_end(core);
     if (!racer(core) || end.ms == INT64_MAX || patroni_leads(core) || !candidate_self_fit(core) ||
         (core->cluster.lease.version == 0 && core->cluster.initialize != CORE_INITIALIZE_DONE) ||
-        (view_paused(core) && !ordered_to_me(core))) {
+        (view_paused(core) && !view_ordered(core))) {
         return false;
     }
     return !mono_before(core->now, mono_add(end, -(core->cluster.settings.ttl_ms / 4)));

@@ -52,6 +52,7 @@ struct core_own_lease {
     char surrender_to[NAME_SIZE];
     struct core_sent sent[CORE_SENT_MAX]; /* a ring */
     uint32_t sent_next;
+    struct mono attach_at;  /* `leader` is not written before: the last try was refused */
     uint64_t tried_epoch;   /* of an acquisition that was sent; 0: none that could still land */
     uint64_t tried_seq;     /* the largest seq sent in it: no (epoch, seq) is ever sent twice */
     uint64_t tried_version; /* the version of `lease` it was conditional on */
@@ -141,6 +142,7 @@ struct core {
     uint64_t checked_epoch;
     enum core_divergence divergence;
     bool rewind_failed;
+    struct mono mute_since; /* the replica has not streamed since then; MONO_NEVER: it streams */
 
     struct core_pending pending[CORE_TARGET_COUNT];
     uint32_t next_id;

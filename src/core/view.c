@@ -93,6 +93,12 @@ const struct core_member *view_member(const struct core *core, const char *name)
     return NULL;
 }
 
+bool view_ordered(const struct core *core)
+{
+    ASSERT(core != NULL);
+    return core->cluster.failover.version != 0 && view_me(core, core->cluster.failover.candidate);
+}
+
 bool view_order_for_me(const struct core *core)
 {
     ASSERT(core != NULL);

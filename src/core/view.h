@@ -101,6 +101,7 @@ struct core_cluster {
     struct core_failsafe failsafe;
     struct core_failover failover;
     uint64_t optime;           /* /status: the primary's last published position; 0: unknown */
+    uint32_t optime_timeline;  /* the timeline it was published on; 0: unknown */
     uint32_t history_timeline; /* last entry's timeline + 1; 1 for []; 0: unknown */
     uint32_t member_count;
     struct core_member member[MEMBERS_MAX];

@@ -31,6 +31,7 @@ static void cluster_init(struct core_cluster *cluster)
                      .use_pg_rewind = true},
         .failsafe = {.version = 6, .names = {.count = 3, .name = {"n1", "n2", "n3"}}},
         .optime = 1000,
+        .optime_timeline = 1,
         .history_timeline = 1,
         .member_count = 3,
     };

@@ -130,6 +130,11 @@ static void lease_unarmed(struct core *core)
     core->cluster.lease.armed = false;
     lease_other_over(core);
 }
+static void lease_unarmed_mine(struct core *core)
+{
+    core->cluster.lease.armed = false;
+    (void)snprintf(core->cluster.lease.holder, NAME_SIZE, "%s", core->config.name);
+}
 static void lease_absent(struct core *core)
 {
     core->cluster.lease = (struct core_lease_record){0};
@@ -361,8 +366,8 @@ static void initdb_failed(struct core *core)
 DIMENSION(server, pg_primary, pg_fresh_primary, pg_replica, pg_starting, pg_stopped, pg_unknown);
 DIMENSION(lease, lease_mine, lease_mine_late, lease_mine_ended, lease_mine_doubt, lease_mine_given,
           lease_mine_unarmed, nothing, lease_other_over, lease_other_almost_over,
-          lease_released_by_other, lease_to_me, lease_to_other, lease_unarmed, lease_absent,
-          lease_garbled);
+          lease_released_by_other, lease_to_me, lease_to_other, lease_unarmed, lease_unarmed_mine,
+          lease_absent, lease_garbled);
 DIMENSION(guard, nothing, guard_armed_now, guard_armed_before, guard_dead, guard_unknown);
 DIMENSION(store, nothing, store_away);
 DIMENSION(person, nothing, paused, order_from_me, order_to_me, leaving);
@@ -437,16 +442,19 @@ static void check_acquisition(const struct core *core, const struct core_action 
          (record->state == CORE_LEASE_HANDING_TO && strcmp(record->to, core->config.name) == 0));
     bool over = core->challenge.since.ms + core->challenge.ttl_ms + 40 <= core->now.ms;
     bool ordered = record->present && !record->armed && core->cluster.failover.version != 0;
+    bool left = record->present && !record->armed && strcmp(record->holder, core->config.name) == 0;
+    ordered = ordered || left;
     PROPERTY("L3", given || over || record->version == 0 || ordered);
     PROPERTY("INV-8", record->version == 0 || record->present);
     PROPERTY("INV-8", core->cluster.reachable == TRI_YES);
     PROPERTY("L3",
              given || record->version == 0 || ordered ||
                  core->linear_at.ms >= core->challenge.since.ms + core->challenge.ttl_ms + 40);
-    PROPERTY("L9", core->memory.promised_until.ms <= core->now.ms || record->version == 0);
+    PROPERTY("L9", core->memory.promised_until.ms <= core->now.ms || record->version == 0 || left);
+    PROPERTY("L7", !left || !action->u.lease.record.armed);
     PROPERTY("L9", action->u.lease.check_failsafe);
     PROPERTY("L1", action->u.lease.record.epoch > core->memory.epoch_max);
-    PROPERTY("INV-1", !maybe_primary(core) || plan->reason == CORE_REASON_ADOPT);
+    PROPERTY("INV-1", !maybe_primary(core) || plan->reason == CORE_REASON_ADOPT || left);
 }
 
 static void check_destroying(const struct core *core, const struct core_action *action,

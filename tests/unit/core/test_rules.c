@@ -661,6 +661,18 @@ static void rule_take_handed(void **state)
     assert_int_not_equal(plan.reason, CORE_REASON_TAKE_HANDED);
 }
 
+static void rule_take_unarmed(void **state)
+{
+    (void)state;
+    fx_replica(&core);
+    str_set(core.cluster.lease.holder, NAME_SIZE, "n2");
+    core.cluster.lease.armed = false;
+    core.cluster.settings.pause = true;
+    core.postgres.primary = TRI_YES;
+    const struct core_action *action = EXPECT(&core, TAKE_UNARMED);
+    assert_false(action->u.lease.record.armed); /* the guard is armed first (L7) */
+}
+
 static void rule_race_probe(void **state)
 {
     (void)state;
