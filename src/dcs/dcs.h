@@ -6,7 +6,9 @@
  *            the callback; what a request points to (keys, values) must too. Answers live until the
  *            callback returns; copy what is kept.
  * Errors     per call: ERR_OK; ERR_CONFLICT (a check failed, nothing changed); ERR_REFUSED (the store
- *            said no: bad token, wrong machine; nothing changed); ERR_UNREACHABLE (not sent);
+ *            said no: bad token, wrong machine; nothing changed); ERR_INVALID (a malformed key,
+ *            value or list of operations; nothing was sent); ERR_UNREACHABLE (not sent by the
+ *            deadline: without a connection a call waits for one);
  *            ERR_IN_DOUBT (sent, no full answer by the deadline); ERR_CANCELED (dcs_close before
  *            sending). A read that fails is never in doubt: ERR_UNREACHABLE.
  * Callbacks  fire exactly once, never inside the call that started them, also at dcs_close.
@@ -59,7 +61,7 @@ enum dcs_op_type {
 struct dcs_op {
     enum dcs_op_type type;
     const char *key;
-    const char *value; /* PUT and ATTACH; NUL-terminated */
+    const char *value; /* PUT and ATTACH; UTF-8, NUL-terminated, at most STORE_VALUE_MAX */
     uint64_t version;  /* CHECK only */
 };
 
@@ -99,7 +101,8 @@ void dcs_txn(struct dcs *dcs, struct dcs_request *request, const struct dcs_op *
 /* What a watch tells. DCS_WATCH_CHANGES carries the whole prefix after the change (coalesced when
  * several came together), pushed by the store: fresh, but not a linearizable read. After a cut the
  * client reconnects by itself (first at once, then every 20..200 ms) and says UP with the whole
- * prefix as it is then. */
+ * prefix as it is then, even when the store is another one or went back. DOWN comes only after UP,
+ * and not at dcs_close. */
 enum dcs_watch_event { DCS_WATCH_UP, DCS_WATCH_CHANGES, DCS_WATCH_DOWN };
 typedef void (*dcs_watch_cb)(struct dcs *dcs, enum dcs_watch_event event,
                              const struct dcs_snapshot *snapshot, void *arg);
@@ -109,7 +112,7 @@ void dcs_watch(struct dcs *dcs, dcs_watch_cb cb, void *arg);
 
 /* The session that ATTACH uses: made on first need, kept alive by the client off every other path,
  * made anew when the store has lost it (keys attached to the old one are then gone). Deleting the
- * session deletes its keys. ttl_ms: how long the store keeps it without hearing from us. */
+ * session deletes its keys; dcs_close leaves it to expire. ttl_ms: how long the store keeps it without hearing from us. */
 void dcs_session_set_ttl(struct dcs *dcs, int64_t ttl_ms);
 
 /* The id of the session in force, "" when there is none now. */
