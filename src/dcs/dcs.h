@@ -112,7 +112,8 @@ void dcs_watch(struct dcs *dcs, dcs_watch_cb cb, void *arg);
 
 /* The session that ATTACH uses: made on first need, kept alive by the client off every other path,
  * made anew when the store has lost it (keys attached to the old one are then gone). Deleting the
- * session deletes its keys; dcs_close leaves it to expire. ttl_ms: how long the store keeps it without hearing from us. */
+ * session deletes its keys; dcs_close leaves it to expire. ttl_ms: how long the store keeps it without
+ * hearing from us. */
 void dcs_session_set_ttl(struct dcs *dcs, int64_t ttl_ms);
 
 /* The id of the session in force, "" when there is none now. */
