@@ -23,7 +23,7 @@ static void fold_rollback(struct core *core)
     core->challenge.seen = false; /* everybody waits anew */
     core->revision_max = 0;
     core->claimed_version = 0;
-    if (lease_valid(core) && view_primary(core)) {
+    if (lease_valid(core) && view_maybe_primary(core)) { /* unknown is not no (INV-8) */
         core->rolled_back = true;
     } else {
         wait_out_rollback(core);
