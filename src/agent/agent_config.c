@@ -17,10 +17,38 @@
 
 #define EFFECTIVE_BYTES_MAX (4 * 1024 * 1024)
 
-static void report_log(const struct config_report *report)
+/* FNV-1a */
+static uint64_t text_hash(const char *text)
+{
+    uint64_t hash = 14695981039346656037ULL;
+    for (const char *at = text; *at != '\0'; at++) {
+        hash = (hash ^ (uint8_t)*at) * 1099511628211ULL;
+    }
+    return hash;
+}
+
+/* The same file is judged again with every /config: what was said once is said. */
+static bool said_before(struct agent *agent, const char *text)
+{
+    uint64_t hash = text_hash(text);
+    for (uint32_t i = 0; i < agent->said_count; i++) {
+        if (agent->said[i] == hash) {
+            return true;
+        }
+    }
+    if (agent->said_count < AGENT_SAID_MAX) {
+        agent->said[agent->said_count++] = hash;
+    }
+    return false;
+}
+
+static void report_log(struct agent *agent, const struct config_report *report)
 {
     for (uint32_t i = 0; i < report->count; i++) {
         const struct config_message *message = &report->message[i];
+        if (said_before(agent, message->text)) {
+            continue;
+        }
         switch (message->severity) {
         case CONFIG_ERROR:
             log_error("config", "%s", message->text);
@@ -65,7 +93,7 @@ static bool effective_make(struct agent *agent, const json_t *dynamic)
     ASSERT(report != NULL);
     config_report_init(report);
     bool good = config_effective(agent->config, dynamic, &arena, &made, report) == ERR_OK;
-    report_log(report);
+    report_log(agent, report);
     config_report_fini(report);
     free(report);
     if (!good) {
@@ -140,7 +168,7 @@ static struct config *config_read(struct agent *agent)
     if (config_load(agent->config_path, agent->env, CONFIG_FOR_AGENT, &config, report) != ERR_OK) {
         config = NULL;
     }
-    report_log(report);
+    report_log(agent, report);
     config_report_fini(report);
     free(report);
     return config;
@@ -182,6 +210,7 @@ enum err agent_config_load(struct agent *agent, const char *config_path, struct 
 void agent_reload(struct agent *agent)
 {
     notify_send("RELOADING=1");
+    agent->said_count = 0;
     struct config *config = config_read(agent);
     if (config != NULL && (!str_equal(config->name, agent->config->name) ||
                            !str_equal(config->base, agent->config->base) ||

@@ -194,7 +194,8 @@ static void action_call(struct agent *agent, struct exec_pg_call *call,
 
 void exec_pg_start(struct agent *agent, const struct core_action *action)
 {
-    ASSERT(core_action_target(action->type) == CORE_TARGET_POSTGRES);
+    ASSERT(core_action_target(action->type) == CORE_TARGET_POSTGRES ||
+           core_action_target(action->type) == CORE_TARGET_CHECK);
     struct pg_source source;
     const char *upstream = action->u.postgres.upstream;
     bool wants = action->type == CORE_ACTION_START_REPLICA || action->type == CORE_ACTION_FOLLOW ||

@@ -14,7 +14,8 @@
 static bool in_passing(enum core_reason reason)
 {
     return reason == CORE_REASON_RENEW || reason == CORE_REASON_PROBE ||
-           reason == CORE_REASON_READ_STORE || reason == CORE_REASON_REMEMBER;
+           reason == CORE_REASON_READ_STORE || reason == CORE_REASON_REMEMBER ||
+           reason == CORE_REASON_IDLE || reason == CORE_REASON_POSTGRES_BUSY;
 }
 
 /* The sentence for people: Patroni's heartbeat lines where it has one. */

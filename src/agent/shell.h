@@ -32,6 +32,7 @@
 #include "rest/rest.h"
 
 #define AGENT_QUEUE_MAX (2 * MEMBERS_MAX + 8) /* a round of answers that are known at once */
+#define AGENT_SAID_MAX 64
 #define AGENT_EXIT_CONFIG 78
 #define AGENT_LAST_WORD_MS_MAX 200 /* for the member key to say "stopped" */
 #define AGENT_CLOSE_MS_MAX 2000    /* for a gentle end; then the process ends anyway */
@@ -351,6 +352,8 @@ struct agent {
     struct config *config;
     struct pg_config pg_config; /* in force; its texts are in pg_arena and config */
     struct arena pg_arena;
+    uint64_t said[AGENT_SAID_MAX]; /* hashes of complaints already logged */
+    uint32_t said_count;
     char *tags_text;   /* the published tags */
     char *config_last; /* the last usable /config; NULL: none was seen */
     char *argv[8];     /* of this process, for a guard that has to start another agent */

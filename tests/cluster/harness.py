@@ -350,16 +350,19 @@ class Cluster:
         return wait_for(one, "a writable primary", timeout)
 
     def wait_streaming(self, primary, count, timeout=60):
+        """Replicas that answer and whose walreceiver streams (a clone streams too, but answers not)."""
         def streaming():
             rows = primary.query("select application_name from pg_stat_replication "
                                  "where state = 'streaming'")
             names = {r[0] for r in rows or []}
-            return names if len(names) >= count else None
+            found = [n for n in self.nodes if n.name in names and n is not primary and
+                     n.query("select 1 from pg_stat_wal_receiver where status = 'streaming'")]
+            return found if len(found) >= count else None
         return wait_for(streaming, f"{count} streaming replicas of {primary.name}", timeout)
 
     def logs(self):
         parts = []
         for path in [os.path.join(self.dir, "store.log")] + [n.log for n in self.nodes]:
             text = read_file(path).decode(errors="replace").splitlines()
-            parts.append(f"==== {path}\n" + "\n".join(text[-120:]))
+            parts.append(f"==== {path}\n" + "\n".join(text[-60:]))
         return "\n".join(parts)
