@@ -25,7 +25,7 @@ all: $(BUILD)/build.ninja
 	    test -x $(BUILD)/holdfast -a -x $(BUILD)/holdfast-guard; exit; \
 	fi; \
 	echo "$(NINJA) -C $(BUILD)"; $(NINJA) -C $(BUILD) || exit; \
-	for program in cli/holdfast guard/holdfast-guard; do \
+	for program in main/holdfast guard/holdfast-guard; do \
 	    built=$(BUILD)/src/$$program; placed=$(BUILD)/$${program##*/}; \
 	    if [ -x $$built ] && ! cmp -s $$built $$placed; then \
 	        install -m 755 $$built $$placed; echo "placed $$placed"; \
