@@ -58,7 +58,7 @@ void guard_lease_enforce(struct guard *guard, struct mono now)
         guard_postgres_hard(guard, now);
     }
     page_fence_write(guard->page, verdict.fence, verdict.hard_at);
-    if (guard->postmaster.id.pid != 0 || state.fence == PAGE_FENCE_NONE) {
+    if (guard->postmaster.id.pid != 0) { /* a lease given away has no server left to end */
         tell_fence(guard, verdict.fence, state.armed_epoch, now);
     }
 }
