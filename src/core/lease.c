@@ -54,6 +54,8 @@ void lease_lose(struct core *core)
         .tried_epoch = old.tried_epoch,
         .tried_seq = old.tried_seq,
         .tried_version = old.tried_version,
+        .wrote = old.wrote,
+        .wrote_leader = old.wrote_leader,
     };
     for (uint32_t i = 0; i < CORE_SENT_MAX; i++) {
         if (old.sent[i].epoch > old.epoch) { /* an acquisition under way is another term */
@@ -177,11 +179,31 @@ void lease_fold_record(struct core *core)
     fold_challenge(core);
 }
 
+/* A write of ours is the newest thing known of `lease`: the push that tells it comes later. */
+static void fold_own_write(struct core *core, uint64_t version)
+{
+    struct core_cluster *cluster = &core->cluster;
+    const struct core_own_lease *own = &core->own;
+    if (version <= cluster->lease.version) {
+        return; /* the push was faster */
+    }
+    cluster->lease = own->wrote;
+    cluster->lease.version = version;
+    if (own->wrote_leader == CORE_LEADER_ATTACH) {
+        cluster->leader.version = version;
+        str_set(cluster->leader.name, NAME_SIZE, core->config.name);
+    } else if (own->wrote_leader == CORE_LEADER_DELETE) {
+        cluster->leader = (struct core_leader_key){0};
+    }
+    fold_challenge(core);
+}
+
 void lease_fold_done(struct core *core, const struct core_done *done)
 {
     ASSERT(done->type == CORE_ACTION_LEASE_WRITE);
     struct core_own_lease *own = &core->own;
     if (done->outcome == CORE_OUTCOME_APPLIED) {
+        fold_own_write(core, done->version);
         uint32_t last = (own->sent_next + CORE_SENT_MAX - 1) % CORE_SENT_MAX;
         if (own->surrendered) {
             lease_lose(core);
@@ -243,6 +265,8 @@ void lease_commit(struct core *core, const struct core_lease_write *write)
 {
     ASSERT(write->record.epoch != 0);
     struct core_own_lease *own = &core->own;
+    own->wrote = write->record;
+    own->wrote_leader = (uint32_t)write->leader_op;
     if (write->record.epoch == own->epoch) {
         ASSERT(write->record.seq > own->seq);
         own->seq = write->record.seq;

@@ -38,6 +38,12 @@ static bool handover_stopped(const struct core *core)
     return core->handover.active && view_stopped(core) && core->handover.stopped_at.ms != 0;
 }
 
+/* The stop wrote its checkpoint: what an heir must have received is known. */
+static bool handover_clean(const struct core *core)
+{
+    return core->postgres.control == CORE_CONTROL_SHUT_DOWN && core->postgres.shutdown_lsn != 0;
+}
+
 /* After the stop the chosen one has this long to have received all. */
 static bool handover_late(const struct core *core)
 {
@@ -96,15 +102,14 @@ bool core_rule_handover_abort(const struct core *core, struct core_plan *plan)
 {
     ASSERT(core != NULL);
     bool running = view_primary(core) && !core->handover.active;
-    if (core->leaving || !handover_wanted(core) || !(running || handover_late(core)) ||
+    bool crashed = handover_stopped(core) && !handover_clean(core);
+    if (core->leaving || !handover_wanted(core) || !(running || crashed || handover_late(core)) ||
         !view_free(core, CORE_TARGET_KEYS) || !view_store_usable(core)) {
         return false;
     }
     char name[NAME_SIZE];
-    if (handover_successor(core, name) == CANDIDATE_FIT) {
-        return false;
-    }
-    if (running && handover_successor(core, name) == CANDIDATE_ASK) {
+    enum candidate found = handover_successor(core, name);
+    if ((found == CANDIDATE_FIT && !crashed) || (running && found == CANDIDATE_ASK)) {
         return false;
     }
     struct core_action *action = plan_add(plan, CORE_ACTION_CLEAR_FAILOVER);
@@ -161,8 +166,7 @@ bool core_rule_handover_give(const struct core *core, struct core_plan *plan)
 {
     ASSERT(core != NULL);
     char name[NAME_SIZE];
-    if (!handover_wanted(core) || !handover_stopped(core) ||
-        core->postgres.control != CORE_CONTROL_SHUT_DOWN ||
+    if (!handover_wanted(core) || !handover_stopped(core) || !handover_clean(core) ||
         handover_successor(core, name) != CANDIDATE_FIT) {
         return false;
     }
@@ -173,7 +177,8 @@ bool core_rule_handover_give(const struct core *core, struct core_plan *plan)
 bool core_rule_handover_release(const struct core *core, struct core_plan *plan)
 {
     ASSERT(core != NULL);
-    bool late = !core->handover.active || handover_late(core);
+    bool late = !core->handover.active || handover_late(core) ||
+                (handover_stopped(core) && !handover_clean(core));
     bool leaving = core->leaving && late;
     bool paused = view_paused(core);
     if (!holding(core) || !view_stopped(core) || core->pending[CORE_TARGET_POSTGRES].active ||

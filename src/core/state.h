@@ -52,7 +52,9 @@ struct core_own_lease {
     char surrender_to[NAME_SIZE];
     struct core_sent sent[CORE_SENT_MAX]; /* a ring */
     uint32_t sent_next;
-    struct mono attach_at;  /* `leader` is not written before: the last try was refused */
+    struct core_lease_record wrote; /* the last write sent, and what it did with `leader` */
+    uint32_t wrote_leader;          /* enum core_leader_op */
+    struct mono attach_at;          /* `leader` is not written before: the last try was refused */
     uint64_t tried_epoch;   /* of an acquisition that was sent; 0: none that could still land */
     uint64_t tried_seq;     /* the largest seq sent in it: no (epoch, seq) is ever sent twice */
     uint64_t tried_version; /* the version of `lease` it was conditional on */
