@@ -41,6 +41,10 @@ bool core_rule_stop_unleased_primary(const struct core *core, struct core_plan *
 {
     ASSERT(core != NULL);
     const struct core_lease_record *record = &core->cluster.lease;
+    const struct core_pending *pending = &core->pending[CORE_TARGET_POSTGRES];
+    if (pending->active && pending->type == CORE_ACTION_REWIND) {
+        return false; /* its single-user crash recovery serves nobody */
+    }
     if (core->guard.armed || lease_valid(core) || core->postgres.process != TRI_YES ||
         core->postgres.primary != TRI_YES || stopping(core, CORE_ACTION_STOP_FAST)) {
         return false;

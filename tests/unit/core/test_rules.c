@@ -50,6 +50,11 @@ static void rule_stop_unleased_primary(void **state)
     core.cluster.lease.armed = false; /* paused: left alone (L7) */
     core_decide(&core, &plan);
     assert_int_not_equal(plan.reason, CORE_REASON_STOP_UNLEASED_PRIMARY);
+    core.cluster.lease.armed = true;
+    core.pending[CORE_TARGET_POSTGRES].active = true; /* single-user recovery looks like one */
+    core.pending[CORE_TARGET_POSTGRES].type = CORE_ACTION_REWIND;
+    core_decide(&core, &plan);
+    assert_int_not_equal(plan.reason, CORE_REASON_STOP_UNLEASED_PRIMARY);
 }
 
 static void rule_replace_guard(void **state)
