@@ -38,11 +38,11 @@ struct pg_source {
 
 /* What REST and the member key show beside struct core_postgres. */
 struct pg_details {
-    char state[40]; /* rest.md section 4: "running", "starting", "creating replica" ... */
-    char role[24];  /* "primary" "replica" "promoted" "demoted" "uninitialized" */
+    char state[40];     /* rest.md section 4: "running", "starting", "creating replica" ... */
+    char role[24];      /* "primary" "replica" "promoted" "demoted" "uninitialized" */
     int server_version; /* 150018; 0 unknown */
     char postmaster_start_time[48];
-    uint64_t flush_lsn;   /* primary */
+    uint64_t flush_lsn;    /* primary */
     uint64_t received_lsn; /* replica, 0 unknown */
     uint64_t replayed_lsn;
     uint64_t latest_end_lsn;
@@ -51,7 +51,7 @@ struct pg_details {
     char replication_state[24]; /* "streaming", "in archive recovery", "" */
     uint32_t timeline;
     uint64_t sysid;
-    int64_t progress_done_bytes;  /* of a clone; -1 when none runs */
+    int64_t progress_done_bytes; /* of a clone; -1 when none runs */
     int64_t progress_total_bytes;
     char last_error[512]; /* of the last failed action, with the last lines of the server's log */
 };

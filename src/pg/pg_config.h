@@ -43,7 +43,7 @@ struct pg_config {
     const char *database;   /* "postgres" */
     struct pg_credentials superuser;
     struct pg_credentials replication;
-    struct pg_credentials rewind; /* username NULL: use superuser */
+    struct pg_credentials rewind;          /* username NULL: use superuser */
     const struct pg_parameter *parameters; /* uncontrolled, merged */
     size_t parameter_count;
     const struct pg_parameter *controlled; /* go on the command line (config.md section 5.1) */
@@ -64,7 +64,7 @@ struct pg_config {
     size_t rewind_option_count;
     bool use_slots;
     bool use_unix_socket;
-    int64_t set_aside_max_bytes;      /* WAL from the fork kept at most (INV-5) */
+    int64_t set_aside_max_bytes; /* WAL from the fork kept at most (INV-5) */
     int64_t pg_ctl_timeout_ms;
 };
 
