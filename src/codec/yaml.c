@@ -350,6 +350,21 @@ static enum err read_map(struct reader *reader, struct node *out_node)
     }
 }
 
+static enum err read_item(struct reader *reader, const yaml_event_t *event, json_t *list)
+{
+    struct node node = {NULL, NULL};
+    enum err err = read_node(reader, event, &node);
+    if (err == ERR_OK) {
+        struct yaml_mark mark = mark_at(reader, &event->start_mark, node.raw);
+        json_array_append(list, node.value);
+        if (yaml_mark_set_item(reader->marks, list, json_array_size(list) - 1, &mark) != ERR_OK) {
+            err = fail(reader, &event->start_mark, "the file is too large");
+        }
+    }
+    node_free(&node);
+    return err;
+}
+
 static enum err read_list(struct reader *reader, struct node *out_node)
 {
     json_t *list = json_array();
@@ -357,28 +372,17 @@ static enum err read_list(struct reader *reader, struct node *out_node)
     for (;;) {
         yaml_event_t event;
         enum err err = next_event(reader, &event);
-        bool end = err == ERR_OK && event.type == YAML_SEQUENCE_END_EVENT;
-        if (err == ERR_OK && !end) {
-            struct node node = {NULL, NULL};
-            err = read_node(reader, &event, &node);
-            if (err == ERR_OK) {
-                struct yaml_mark mark = mark_at(reader, &event.start_mark, node.raw);
-                json_array_append(list, node.value);
-                if (yaml_mark_set_item(reader->marks, list, json_array_size(list) - 1, &mark) !=
-                    ERR_OK) {
-                    err = fail(reader, &event.start_mark, "the file is too large");
-                }
-            }
-            node_free(&node);
-        }
+        bool end = false;
         if (err == ERR_OK) {
+            end = event.type == YAML_SEQUENCE_END_EVENT;
+            err = end ? ERR_OK : read_item(reader, &event, list);
             yaml_event_delete(&event);
         }
-        if (err != ERR_OK || end) {
-            if (err != ERR_OK) {
-                json_decref(list);
-                return err;
-            }
+        if (err != ERR_OK) {
+            json_decref(list);
+            return err;
+        }
+        if (end) {
             out_node->value = list;
             return ERR_OK;
         }

@@ -124,6 +124,7 @@ static enum err mark_put(struct yaml_marks *marks, const json_t *parent, const c
                          size_t index, const struct yaml_mark *mark)
 {
     ASSERT(parent != NULL);
+    const struct yaml_mark copy = *mark; /* it may be in the table, which may move */
     char *file = arena_strdup(&marks->arena, mark->file);
     char *raw = mark->raw == NULL ? NULL : arena_strdup(&marks->arena, mark->raw);
     char *own_key = key == NULL ? NULL : arena_strdup(&marks->arena, key);
@@ -139,7 +140,7 @@ static enum err mark_put(struct yaml_marks *marks, const json_t *parent, const c
         (struct mark_entry){parent,
                             own_key,
                             index,
-                            {.file = file, .line = mark->line, .column = mark->column, .raw = raw}};
+                            {.file = file, .line = copy.line, .column = copy.column, .raw = raw}};
     return ERR_OK;
 }
 
