@@ -70,8 +70,7 @@ static void close_all(uv_timer_t *timer)
     struct agent *agent = timer->data;
     ASSERT(agent->closing == 0);
     agent->closing = 1; /* this function */
-    loop_timer_close(&agent->wake_timer, part_closed);
-    agent->closing++;
+    close_handle(agent, (uv_handle_t *)&agent->wake_timer);
     close_handle(agent, (uv_handle_t *)&agent->sigterm);
     close_handle(agent, (uv_handle_t *)&agent->sigint);
     close_handle(agent, (uv_handle_t *)&agent->sighup);
@@ -231,12 +230,6 @@ static void signal_begin(struct agent *agent, uv_signal_t *handle, uv_signal_cb 
     ASSERT(made == 0);
 }
 
-static void wake_fired(struct loop_timer *timer, void *arg)
-{
-    (void)timer;
-    agent_tick(arg);
-}
-
 static enum err loop_begin(struct agent *agent, struct err_detail *detail)
 {
     int made = uv_loop_init(&agent->loop);
@@ -246,11 +239,14 @@ static enum err loop_begin(struct agent *agent, struct err_detail *detail)
     made = uv_timer_init(&agent->loop, &agent->loop_timer);
     ASSERT(made == 0);
     agent->loop_timer.data = agent;
+    made = uv_timer_init(&agent->loop, &agent->wake_timer);
+    ASSERT(made == 0);
+    agent->wake_timer.data = agent;
     exec_guard_init(agent);
     signal_begin(agent, &agent->sigterm, leave_signal, SIGTERM);
     signal_begin(agent, &agent->sigint, leave_signal, SIGINT);
     signal_begin(agent, &agent->sighup, reload_signal, SIGHUP);
-    return loop_timer_init(&agent->loop, &agent->wake_timer, wake_fired, agent, detail);
+    return ERR_OK;
 }
 
 static void core_begin(struct agent *agent, const struct memory_loaded *loaded)
@@ -266,6 +262,7 @@ static void core_begin(struct agent *agent, const struct memory_loaded *loaded)
     agent->core_config.same_boot = loaded->same_boot;
     core_init(&agent->core, &agent->core_config, &loaded->memory, &page, mono_now());
     exec_guard_set_ttl(agent, agent->core_config.settings.ttl_ms);
+    exec_guard_beat(agent);
 }
 
 static enum err parts_begin(struct agent *agent, struct err_detail *detail)

@@ -8,7 +8,8 @@
 
 #include "base/assert.h"
 
-#define STEPS_MAX 100 /* more in one turn is a bug: a rule that fires on its own effect */
+#define WAKE_MS_MAX 60000 /* so that a suspended machine is noticed */
+#define STEPS_MAX 100     /* more in one turn is a bug: a rule that fires on its own effect */
 
 static void page_write(struct agent *agent, const struct core_page *page)
 {
@@ -79,7 +80,7 @@ static void step_once(struct agent *agent, struct core_event *event)
     agent->steps++;
     core_step(&agent->core, event, &agent->plan);
     page_write(agent, &agent->plan.page);
-    plan_log(agent, event->now, event->wall);
+    plan_log(agent, event->wall);
     /* A copy: an executor may report at once, and the queue is only drained after this loop, but
      * nothing may depend on that. */
     struct core_plan plan = agent->plan;
@@ -87,6 +88,21 @@ static void step_once(struct agent *agent, struct core_event *event)
     for (uint32_t i = 0; i < plan.count; i++) {
         action_start(agent, &plan.action[i]);
     }
+}
+
+static void wake_fired(uv_timer_t *timer)
+{
+    agent_tick(timer->data);
+}
+
+static void wake_arm(struct agent *agent)
+{
+    uv_update_time(&agent->loop);
+    int64_t wait_ms = mono_sub(agent->plan.wake_at, mono_now());
+    wait_ms = wait_ms < 1 ? 1 : wait_ms > WAKE_MS_MAX ? WAKE_MS_MAX : wait_ms;
+    int started = uv_timer_start(&agent->wake_timer, wake_fired, (uint64_t)wait_ms, 0);
+    ASSERT(started == 0);
+    exec_guard_beat(agent);
 }
 
 void agent_deliver(struct agent *agent, const struct core_event *event)
@@ -120,7 +136,7 @@ void agent_deliver(struct agent *agent, const struct core_event *event)
     }
     agent->stepping = false;
     if (!agent->exiting) {
-        loop_timer_set(&agent->wake_timer, agent->plan.wake_at);
+        wake_arm(agent);
         agent_after_step(agent);
     }
 }

@@ -346,33 +346,35 @@ struct pg_process exec_guard_process(struct agent *agent)
 static void beat_fired(uv_timer_t *timer)
 {
     struct agent *agent = timer->data;
-    struct exec_guard *guard = &agent->guard;
-    struct mono now = mono_now();
-    page_agent_beat(agent->page, now);
-    /* After a gap of our own the guard's beat proves nothing yet. */
-    guard->looked = mono_sub(now, guard->beat_at) <= 3 * guard->beat_ms;
-    guard->beat_at = now;
+    exec_guard_beat(agent);
     exec_guard_report(agent, true);
+    struct exec_guard *guard = &agent->guard;
     if (guard->active && guard->done.type == CORE_ACTION_REPLACE_GUARD &&
-        mono_before(guard->replace_until, now)) {
+        mono_before(guard->replace_until, mono_now())) {
         order_ended(agent, CORE_OUTCOME_NOT_APPLIED);
     }
 }
 
-void exec_guard_set_ttl(struct agent *agent, int64_t ttl_ms)
+/* Every step beats as well, so in the normal run of things this timer never fires. */
+void exec_guard_beat(struct agent *agent)
 {
     struct exec_guard *guard = &agent->guard;
-    int64_t beat_ms = ttl_ms / 20;
-    beat_ms = beat_ms < 50 ? 50 : beat_ms > 250 ? 250 : beat_ms;
-    if (beat_ms == guard->beat_ms) {
-        return;
+    if (guard->beat_ms == 0) {
+        return; /* not yet begun */
     }
-    guard->beat_ms = beat_ms;
-    guard->beat_at = mono_now();
-    page_agent_beat(agent->page, guard->beat_at);
-    int started =
-        uv_timer_start(&guard->beat_timer, beat_fired, (uint64_t)beat_ms, (uint64_t)beat_ms);
+    struct mono now = mono_now();
+    page_agent_beat(agent->page, now);
+    guard->looked = mono_sub(now, guard->beat_at) <= 3 * guard->beat_ms;
+    guard->beat_at = now;
+    int started = uv_timer_start(&guard->beat_timer, beat_fired, (uint64_t)guard->beat_ms, 0);
     ASSERT(started == 0);
+}
+
+/* The guard takes us for frozen after ttl / 3. */
+void exec_guard_set_ttl(struct agent *agent, int64_t ttl_ms)
+{
+    int64_t beat_ms = ttl_ms / 7; /* just beyond the core's longest pause, ttl / 8 */
+    agent->guard.beat_ms = beat_ms < 50 ? 50 : beat_ms > 500 ? 500 : beat_ms;
 }
 
 void exec_guard_init(struct agent *agent)

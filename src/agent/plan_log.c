@@ -1,5 +1,5 @@
-/* agent/plan_log.c - the core never logs: its reason code is the message. A line is written when the
- * reason changes; what comes and goes with every renewal is not a change worth a line.
+/* agent/plan_log.c - the core never logs: its reason code is the message. It is noted, for REST, and
+ * a line is written when the reason changes; what comes and goes with every renewal is not a change worth a line.
  */
 #include "agent/shell.h"
 
@@ -49,29 +49,22 @@ static void actions_format(const struct core_plan *plan, char *out, size_t out_s
     }
 }
 
-void plan_log(struct agent *agent, struct mono now, struct wall wall)
+void plan_log(struct agent *agent, struct wall wall)
 {
     const struct core_plan *plan = &agent->plan;
     struct plan_log *log = &agent->log;
     ASSERT(plan->reason < CORE_REASON_COUNT);
-    struct plan_note *last = &log->note[(log->next + PLAN_NOTES - 1) % PLAN_NOTES];
-    if (log->count > 0 && last->reason == plan->reason) {
-        last->repeats++;
-    } else {
-        struct plan_note *note = &log->note[log->next];
-        *note = (struct plan_note){.at = wall, .mono = now, .reason = plan->reason};
-        note->action_count = plan->count;
-        for (uint32_t i = 0; i < plan->count; i++) {
-            note->action[i] = plan->action[i].type;
-        }
-        log->next = (log->next + 1) % PLAN_NOTES;
-        log->count = log->count < PLAN_NOTES ? log->count + 1 : PLAN_NOTES;
-    }
-    if (log->any && (plan->reason == log->logged || in_passing(plan->reason))) {
+    if (log->count > 0 && (plan->reason == log->logged || in_passing(plan->reason))) {
         return;
     }
-    log->any = true;
     log->logged = plan->reason;
+    struct plan_note *note = &log->note[log->next];
+    *note = (struct plan_note){.at = wall, .reason = plan->reason, .action_count = plan->count};
+    for (uint32_t i = 0; i < plan->count; i++) {
+        note->action[i] = plan->action[i].type;
+    }
+    log->next = (log->next + 1) % PLAN_NOTES;
+    log->count = log->count < PLAN_NOTES ? log->count + 1 : PLAN_NOTES;
     char message[256];
     char actions[128];
     plan_message(agent, plan->reason, message, sizeof(message));

@@ -45,9 +45,7 @@ struct agent;
 
 struct plan_note {
     struct wall at;
-    struct mono mono;
     enum core_reason reason;
-    uint32_t repeats; /* more steps with the same reason right after */
     uint32_t action_count;
     enum core_action_type action[CORE_ACTIONS_MAX];
 };
@@ -56,12 +54,11 @@ struct plan_log {
     struct plan_note note[PLAN_NOTES]; /* a ring */
     uint32_t next;
     uint32_t count;
-    bool any;
-    enum core_reason logged;
+    enum core_reason logged; /* the last one, when count > 0 */
 };
 
-/* Notes agent->plan, and logs it when it is news. */
-void plan_log(struct agent *agent, struct mono now, struct wall wall);
+/* Notes and logs agent->plan when it is news. */
+void plan_log(struct agent *agent, struct wall wall);
 /* index 0: the oldest kept. */
 const struct plan_note *plan_log_get(const struct agent *agent, uint32_t index);
 /* On standard error, for the assertion hook. */
@@ -215,6 +212,7 @@ void exec_guard_report(struct agent *agent, bool only_changes);
 void exec_guard_ping(struct agent *agent);
 void exec_guard_leaving(struct agent *agent, int code);
 void exec_guard_set_ttl(struct agent *agent, int64_t ttl_ms);
+void exec_guard_beat(struct agent *agent);
 struct pg_process exec_guard_process(struct agent *agent);
 
 /* ---- exec_peers.c ---- */
@@ -372,7 +370,7 @@ struct agent {
     struct core_event scratch;
     struct core_event queue[AGENT_QUEUE_MAX];
     uint32_t queue_count;
-    struct loop_timer wake_timer;
+    uv_timer_t wake_timer; /* libuv's clock stands still in a suspended machine; so do we */
     struct plan_log log;
 
     struct core_postgres facts; /* of the last probe */
