@@ -3,7 +3,9 @@
 #include <stdarg.h>
 #include <stddef.h>
 #include <stdint.h>
+#include <errno.h>
 #include <signal.h>
+#include <sys/prctl.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -64,12 +66,21 @@ static void test_pidfd(void **state)
     pid_t pid = fork();
     assert_true(pid >= 0);
     if (pid == 0) {
+        (void)prctl(PR_SET_PDEATHSIG, SIGKILL); /* not left behind when an assertion fails */
         pause();
         _exit(0);
     }
     unsigned count = 0;
     struct loop_pidfd watch;
-    assert_int_equal(loop_pidfd_init(&loop, &watch, pid, count_exit, &count, NULL), ERR_OK);
+    struct err_detail detail = {0};
+    enum err err = loop_pidfd_init(&loop, &watch, pid, count_exit, &count, &detail);
+    if (detail.sys_errno == ENOSYS) { /* valgrind 3.19 has no pidfd_open */
+        kill(pid, SIGKILL);
+        (void)waitpid(pid, NULL, 0);
+        uv_loop_close(&loop);
+        skip();
+    }
+    assert_int_equal(err, ERR_OK);
     uv_run(&loop, UV_RUN_NOWAIT);
     assert_int_equal(count, 0);
     kill(pid, SIGKILL);
@@ -82,7 +93,6 @@ static void test_pidfd(void **state)
     assert_int_equal(count, 1);
     uv_run(&loop, UV_RUN_DEFAULT);
     assert_int_equal(count, 101);
-    struct err_detail detail;
     assert_int_equal(loop_pidfd_init(&loop, &watch, pid, count_exit, &count, &detail), ERR_INVALID);
     assert_int_equal(loop_pidfd_init(&loop, &watch, 0, count_exit, &count, &detail), ERR_INVALID);
     assert_int_equal(uv_loop_close(&loop), 0);
