@@ -9,6 +9,7 @@
 #include "agent/agent.h"
 #include "base/str.h"
 #include "cli/cli.h"
+#include "lab/lab.h"
 #include "main/commands.h"
 #include "store/store.h"
 
@@ -69,6 +70,8 @@ static const struct command COMMANDS[] = {
     {"store", run_store, "--dir DIR: the local store of this machine"},
     {"check", cli_check, "CONFIG: what is wrong with it, and what it means"},
     {"ctl", cli_ctl, "list|switchover|pause|resume: look at and order a cluster"},
+    {"lab", lab_main, "up|status|kill|down|demo: a whole cluster on this machine"},
+    {"drill", drill_main, "a workload, a fault, and every acknowledged row looked for"},
     {"version", run_version, ": the version"},
     {"agent-proper", run_agent_proper, NULL},
 };
