@@ -330,10 +330,10 @@ static void load_plain(const struct config *config, const struct layers *layers,
                        struct pg_config *pg)
 {
     const struct config_section *local = &layers->local;
-    pg->scope = config->scope;
-    pg->name = config->name;
-    pg->data_dir = config->data_dir;
-    pg->state_dir = config->state_dir;
+    pg->scope = arena_strdup(layers->arena, config->scope);
+    pg->name = arena_strdup(layers->arena, config->name);
+    pg->data_dir = arena_strdup(layers->arena, config->data_dir);
+    pg->state_dir = arena_strdup(layers->arena, config->state_dir);
     pg->config_dir = config_text(local, "config_dir");
     pg->pgpass = config_text_or(local, "pgpass", NULL);
     if (pg->pgpass == NULL) {

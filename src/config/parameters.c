@@ -154,6 +154,14 @@ static const char *parameter_text(const struct config_section *section, const ch
     return config_value_text(section, name);
 }
 
+/* Names outlive the tree they are from. */
+static const char *own_name(const struct config_section *section, const char *name)
+{
+    const char *copy = arena_strdup(section->arena, name);
+    ASSERT(copy != NULL); /* arenas of configurations are larger than any file */
+    return copy;
+}
+
 /* One layer's map into the lists. shared: it is the store's, which may set what is controlled. */
 static void take_layer(const struct config_section *section, bool shared, struct list *parameters,
                        struct list *controlled)
@@ -182,7 +190,7 @@ static void take_layer(const struct config_section *section, bool shared, struct
         } else if (rule != NULL) {
             take_controlled(section, rule, text, controlled);
         } else {
-            list_set(parameters, name, text);
+            list_set(parameters, own_name(section, name), text);
         }
     }
 }
@@ -237,7 +245,7 @@ static void load_recovery(const struct config_section *local, const struct confi
             config_complain(&section, CONFIG_WARNING, name,
                             "is set by Holdfast and ignored here; remedy: remove it");
         } else if (text != NULL) {
-            list_set(&list, name, text);
+            list_set(&list, own_name(&section, name), text);
         }
     }
     pg->recovery = list.item;

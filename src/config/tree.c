@@ -64,10 +64,11 @@ enum err config_files_parse(struct config_files *files, const char *text, size_t
         return ERR_INVALID;
     }
     if (!json_is_object(root)) {
+        bool empty = json_is_null(root);
         json_decref(root);
         config_report_add(report, CONFIG_ERROR,
                           "%s: %s; remedy: write lines such as \"scope: demo\"", name,
-                          json_is_null(root) ? "the file is empty" : "not a map of keys");
+                          empty ? "the file is empty" : "not a map of keys");
         return ERR_INVALID;
     }
     config_files_merge(files, root);
