@@ -74,8 +74,8 @@ static void test_garbage(void **state)
                                        "\"text\"",
                                        "{}",
                                        "\xFF\xFE",
-                                       "{\"conn_url\":5,\"state\":[],\"role\":null,\"tags\":7,"
-                                       "\"timeline\":\"x\",\"xlog_location\":-4}"};
+                                       ("{\"conn_url\":5,\"state\":[],\"role\":null,\"tags\":7,"
+                                        "\"timeline\":\"x\",\"xlog_location\":-4}")};
     for (size_t i = 0; i < COUNT(rows); i++) {
         struct member_info m = parse(rows[i]);
         struct member_info empty = {.key_version = 9, .failover_priority = 1};
