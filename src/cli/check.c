@@ -5,12 +5,29 @@
 #include <inttypes.h>
 #include <stdio.h>
 #include <stdlib.h>
-#include <string.h>
+#include <strings.h>
 
 #include "base/assert.h"
 #include "base/str.h"
 #include "cli/check.h"
-#include "codec/json.h"
+
+/* How much a failover may lose. */
+static void explain_loss(const struct config *config, const struct core_settings *settings,
+                         struct config_report *report)
+{
+    const json_t *mode = json_object_get(config->bootstrap_dcs, "synchronous_mode");
+    bool off = mode == NULL || json_is_false(mode) || json_is_null(mode) ||
+               (json_is_string(mode) && strcasecmp(json_string_value(mode), "off") == 0);
+    config_report_add(
+        report, off ? CONFIG_NOTE : CONFIG_WARNING,
+        "%sasynchronous: a failover may lose what the new primary had not received; it "
+        "takes place only to a member at most %" PRId64
+        " MB (maximum_lag_on_failover) behind the position that the old primary last "
+        "published, which it does every %g s",
+        off ? "" : "synchronous_mode has no effect in this build, so the cluster is ",
+        (settings->maximum_lag_on_failover + 1048575) / 1048576,
+        (double)settings->loop_wait_ms / 1000.0);
+}
 
 /* What the times mean when the primary's machine is lost. */
 static void explain_ttl(const struct config *config, struct config_report *report)
@@ -32,16 +49,7 @@ static void explain_ttl(const struct config *config, struct config_report *repor
             "though all members can still agree; remedy: remove \"failsafe_mode: false\"",
             0.7 * (double)settings.ttl_ms / 1000.0);
     }
-    const char *mode = json_scalar_text(json_object_get(config->bootstrap_dcs, "synchronous_mode"),
-                                        &report->arena);
-    if (mode == NULL || strcasecmp(mode, "off") == 0 || strcasecmp(mode, "false") == 0) {
-        config_report_add(
-            report, CONFIG_NOTE,
-            "asynchronous: a failover may lose what the new primary had not received, "
-            "and takes place only to a member that is at most %" PRId64
-            " MB behind (maximum_lag_on_failover)",
-            (settings.maximum_lag_on_failover + 1048575) / 1048576);
-    }
+    explain_loss(config, &settings, report);
     if (!settings.use_pg_rewind) {
         config_report_add(report, CONFIG_NOTE,
                           "use_pg_rewind is off: an old primary that has diverged stays out of the "

@@ -399,7 +399,7 @@ static void load_postgresql(struct loading *loading)
     const char *state_dir = config_text(&postgresql, "state_dir");
     config->state_dir =
         state_dir != NULL ? state_dir : arena_printf(arena, "%s.holdfast", config->data_dir);
-    if (loading->strict && config->state_dir[0] != '/') {
+    if (loading->strict && state_dir != NULL && state_dir[0] != '/') {
         config_complain(&postgresql, CONFIG_ERROR, "state_dir",
                         "\"%s\" is not an absolute path; remedy: leave it out", config->state_dir);
     }
