@@ -112,6 +112,8 @@ static bool successor_fit(const struct core *core, const struct core_peer_status
     const struct core_member *member = view_member(core, peer->name);
     bool may = core->cluster.failsafe.names.count == 0 ||
                names_have(&core->cluster.failsafe.names, peer->name);
+    uint32_t timeline = core->handover.active ? core->handover.timeline : core->postgres.timeline;
+    may = may && peer->timeline == timeline; /* a position on another history says nothing */
     return peer->reachable == TRI_YES && !peer->primary && !peer->nofailover && may &&
            member != NULL && !member->nofailover && peer->lsn >= min_lsn;
 }

@@ -109,8 +109,9 @@ static void fold_cluster(struct core *core, const struct core_cluster *cluster)
 
 static void fold_postgres(struct core *core, const struct core_postgres *postgres)
 {
-    if (mono_before(postgres->asked_at, core->postgres.asked_at)) {
-        return; /* answered late: newer facts are here */
+    if (mono_before(postgres->asked_at, core->postgres.asked_at) ||
+        mono_before(postgres->asked_at, core->postgres_from)) {
+        return; /* answered late: newer facts are here, or the server was changed since */
     }
     core->postgres = *postgres;
     if (!view_replica(core) || postgres->streaming) {
@@ -298,12 +299,29 @@ void fold_event(struct core *core, const struct core_event *event)
 
 /* ---- what a plan leaves behind ---- */
 
+/* An action that changes the server makes what was known of it unknown: a fact asked for before it
+ * must not be taken for one of after it (INV-8). */
 static void commit_postgres(struct core *core, const struct core_action *action)
 {
-    if (action->type != CORE_ACTION_STOP_FAST && action->type != CORE_ACTION_STOP_HARD) {
-        return;
+    struct core_postgres *postgres = &core->postgres;
+    bool stop = action->type == CORE_ACTION_STOP_FAST || action->type == CORE_ACTION_STOP_HARD;
+    bool start =
+        action->type == CORE_ACTION_START_PRIMARY || action->type == CORE_ACTION_START_REPLICA;
+    bool promote = action->type == CORE_ACTION_PROMOTE;
+    if (stop) {
+        core->setup_done = false;
     }
-    core->setup_done = false;
+    if (start || promote) {
+        postgres->accepting = TRI_UNKNOWN;
+        postgres->process = start ? TRI_UNKNOWN : postgres->process;
+        bool replica = action->type == CORE_ACTION_START_REPLICA;
+        postgres->primary = replica ? TRI_NO : TRI_UNKNOWN;
+    }
+    bool harmless = action->type == CORE_ACTION_CHECKPOINT || action->type == CORE_ACTION_SETUP ||
+                    action->type == CORE_ACTION_FOLLOW;
+    if (!harmless) {
+        core->postgres_from = mono_add(core->now, 1);
+    }
 }
 
 static void commit_check(struct core *core)
@@ -365,6 +383,7 @@ static void commit_handover(struct core *core, enum core_reason reason)
         *handover = (struct core_handover){.order_version = order};
     } else if (reason == CORE_REASON_HANDOVER_STOP) {
         handover->active = true;
+        handover->timeline = core->postgres.timeline;
         handover->stopped_at = MONO_ZERO;
     } else if (reason == CORE_REASON_HANDOVER_ABORT) {
         *handover = (struct core_handover){0};

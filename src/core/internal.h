@@ -92,6 +92,7 @@ enum candidate candidate_successor(const struct core *core, struct mono from, ui
 
 /* ---- view.c: questions to the view ---- */
 
+bool view_postgres_known(const struct core *core); /* looked at since the last gap or change */
 bool view_observed(const struct core *core);      /* store and PostgreSQL seen since the last gap */
 bool view_store_usable(const struct core *core);  /* and the store answers */
 bool view_maybe_primary(const struct core *core); /* unknown counts as yes */

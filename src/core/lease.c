@@ -93,6 +93,7 @@ static void lease_prove(struct core *core, const struct core_sent *sent, uint64_
     own->holding = true;
     own->version = version;
     own->armed_written = sent->armed;
+    own->unarmed_proven = !sent->armed;
     own->ttl_ms = sent->ttl_ms;
     own->written_at = mono_max(own->written_at, sent->sent_at);
     own->proven_at = mono_max(own->proven_at, sent->sent_at);
@@ -167,7 +168,9 @@ void lease_fold_record(struct core *core)
         own->tried_epoch = 0; /* it was conditional on a version that is gone */
         own->tried_seq = 0;
     }
-    own->unresolved = false;
+    if (core->cluster.linearizable && !mono_before(core->cluster.asked_at, own->doubt_at)) {
+        own->unresolved = false;
+    }
     if (record->present && record->epoch > core->memory.epoch_max) {
         core->memory.epoch_max = record->epoch;
         core->memory_dirty = true;
@@ -219,6 +222,7 @@ void lease_fold_done(struct core *core, const struct core_done *done)
     }
     if (done->outcome == CORE_OUTCOME_UNKNOWN || done->conflict) {
         own->unresolved = true; /* L6: read before anything else is written */
+        own->doubt_at = core->now;
         core->read_from = core->now;
     }
 }
@@ -266,6 +270,7 @@ void lease_commit(struct core *core, const struct core_lease_write *write)
     ASSERT(write->record.epoch != 0);
     struct core_own_lease *own = &core->own;
     own->wrote = write->record;
+    own->unarmed_proven = own->unarmed_proven && !write->record.armed;
     own->wrote_leader = (uint32_t)write->leader_op;
     if (write->record.epoch == own->epoch) {
         ASSERT(write->record.seq > own->seq);

@@ -25,7 +25,7 @@ bool core_rule_disarm_for_pause(const struct core *core, struct core_plan *plan)
 {
     ASSERT(core != NULL);
     bool settled = !core->pending[CORE_TARGET_LEASE].active && !core->own.unresolved;
-    bool written = core->own.holding && !core->own.armed_written && settled;
+    bool written = core->own.holding && core->own.unarmed_proven && settled;
     if (!core->guard.armed || !view_paused(core) || !written ||
         !view_free(core, CORE_TARGET_GUARD)) {
         return false;
@@ -53,12 +53,12 @@ bool core_rule_disarm(const struct core *core, struct core_plan *plan)
     return true;
 }
 
-/* After a gap every fact about PostgreSQL is old (L12). */
+/* After a gap, and after an action that changed it, every fact about PostgreSQL is old (L12, INV-8).
+ */
 bool core_rule_probe(const struct core *core, struct core_plan *plan)
 {
     ASSERT(core != NULL);
-    if (!mono_before(core->postgres.asked_at, core->trusted_from) ||
-        !view_free(core, CORE_TARGET_PROBE)) {
+    if (view_postgres_known(core) || !view_free(core, CORE_TARGET_PROBE)) {
         return false;
     }
     (void)plan_add(plan, CORE_ACTION_PROBE);

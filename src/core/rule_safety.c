@@ -36,7 +36,8 @@ bool core_rule_stop_lease_ending(const struct core *core, struct core_plan *plan
 }
 
 /* A primary that no guard watches: somebody else's cluster key says that it must not be one. A
- * server that no lease was ever written for (adoption), and a paused cluster, are left alone. */
+ * server that no lease was ever written for (adoption), and the holder of a paused cluster, are left
+ * alone; one that a person's order replaced during a pause is not (INV-1). */
 bool core_rule_stop_unleased_primary(const struct core *core, struct core_plan *plan)
 {
     ASSERT(core != NULL);
@@ -50,7 +51,9 @@ bool core_rule_stop_unleased_primary(const struct core *core, struct core_plan *
         return false;
     }
     bool seen = core->cluster.reachable == TRI_YES;
-    bool paused = seen && (view_paused(core) || (record->present && !record->armed));
+    bool other = seen && record->present && record->state == CORE_LEASE_HELD &&
+                 !view_me(core, record->holder);
+    bool paused = seen && !other && (view_paused(core) || (record->present && !record->armed));
     const char *leader = NULL;
     bool led = seen && (record->version != 0 || view_leads(core, &leader));
     bool unknown_term = !seen && core->memory.epoch_max != 0 && core->store_seen_at.ms >= 0;

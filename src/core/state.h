@@ -45,9 +45,11 @@ struct core_own_lease {
     struct mono deadline;   /* the lease's end; MONO_ZERO: none */
     struct mono proven_at;  /* when the last proof was sent */
     struct mono written_at; /* when the last proven *write* was sent (renewals count from it) */
-    bool armed_written;     /* the record says armed: true */
-    bool unresolved;        /* a write is in doubt: read before the next one (L6) */
-    bool surrendered;       /* a release or handoff was sent: no time until a new write is proven */
+    bool armed_written;     /* the record says armed: true, as last read or proven */
+    bool unarmed_proven;  /* a write of ours with armed: false is proven, and none after it sent */
+    bool unresolved;      /* a write is in doubt: read before the next one (L6) */
+    struct mono doubt_at; /* since when; a read has to be begun at or after it */
+    bool surrendered;     /* a release or handoff was sent: no time until a new write is proven */
     enum core_lease_state surrender_state;
     char surrender_to[NAME_SIZE];
     struct core_sent sent[CORE_SENT_MAX]; /* a ring */
@@ -101,9 +103,8 @@ struct core_handover {
     bool active;            /* PostgreSQL was stopped for it */
     bool checkpointed;      /* for order_version */
     uint64_t order_version; /* of /failover; 0: leaving */
-    char to[NAME_SIZE];
+    uint32_t timeline;      /* that an heir has to be on */
     struct mono stopped_at; /* when the stop was known done; MONO_ZERO before */
-    struct mono asked_from; /* statuses older than this do not count */
 };
 
 struct core {
@@ -144,7 +145,8 @@ struct core {
     uint64_t checked_epoch;
     enum core_divergence divergence;
     bool rewind_failed;
-    struct mono mute_since; /* the replica has not streamed since then; MONO_NEVER: it streams */
+    struct mono postgres_from; /* older facts are from before an action that changed the server */
+    struct mono mute_since;    /* the replica has not streamed since then; MONO_NEVER: it streams */
 
     struct core_pending pending[CORE_TARGET_COUNT];
     uint32_t next_id;

@@ -7,11 +7,18 @@ bool view_me(const struct core *core, const char *name)
     return str_equal(core->config.name, name);
 }
 
+bool view_postgres_known(const struct core *core)
+{
+    ASSERT(core != NULL);
+    bool changing = core->pending[CORE_TARGET_POSTGRES].active;
+    return !mono_before(core->postgres.asked_at, core->trusted_from) &&
+           (changing || !mono_before(core->postgres.asked_at, core->postgres_from));
+}
+
 bool view_observed(const struct core *core)
 {
     ASSERT(core != NULL);
-    return !mono_before(core->store_seen_at, core->trusted_from) &&
-           !mono_before(core->postgres.asked_at, core->trusted_from);
+    return !mono_before(core->store_seen_at, core->trusted_from) && view_postgres_known(core);
 }
 
 bool view_store_usable(const struct core *core)
@@ -41,14 +48,13 @@ bool view_replica(const struct core *core)
 {
     ASSERT(core != NULL);
     return core->postgres.process == TRI_YES && core->postgres.accepting == TRI_YES &&
-           core->postgres.primary == TRI_NO;
+           core->postgres.primary == TRI_NO && view_postgres_known(core);
 }
 
 bool view_stopped(const struct core *core)
 {
     ASSERT(core != NULL);
-    return core->postgres.process == TRI_NO &&
-           !mono_before(core->postgres.asked_at, core->trusted_from);
+    return core->postgres.process == TRI_NO && view_postgres_known(core);
 }
 
 bool view_paused(const struct core *core)

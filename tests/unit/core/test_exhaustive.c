@@ -100,6 +100,7 @@ static void lease_mine_unarmed(struct core *core)
 {
     own_held(core, FX_TTL, 0);
     core->own.armed_written = false;
+    core->own.unarmed_proven = true;
     core->cluster.lease.armed = false;
 }
 static void lease_other_over(struct core *core)
@@ -274,6 +275,7 @@ static void handed(struct core *core)
 {
     peers_answered(core);
     core->handover.active = true;
+    core->handover.timeline = 1;
     core->handover.stopped_at = (struct mono){FX_NOW - 1};
 }
 static void handed_late(struct core *core)
@@ -500,7 +502,7 @@ static void check_action(const struct core *core, const struct core_action *acti
         PROPERTY("INV-4", core->postgres.process == TRI_NO || core->postgres.primary == TRI_NO);
     }
     if (action->type == CORE_ACTION_DISARM && action->u.guard.for_pause) {
-        PROPERTY("L7", !core->own.armed_written && core->cluster.settings.pause);
+        PROPERTY("L7", core->own.unarmed_proven && core->cluster.settings.pause);
     }
     enum core_target target = core_action_target(action->type);
     bool stop = action->type == CORE_ACTION_STOP_FAST || action->type == CORE_ACTION_STOP_HARD;

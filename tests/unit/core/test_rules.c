@@ -47,9 +47,12 @@ static void rule_stop_unleased_primary(void **state)
     fx_replica(&core);
     core.postgres.primary = TRI_YES;
     EXPECT_ACTION(&core, STOP_UNLEASED_PRIMARY, STOP_FAST);
-    core.cluster.lease.armed = false; /* paused: left alone (L7) */
+    core.cluster.lease.armed = false; /* paused, but another one leads: still one too many */
+    EXPECT_ACTION(&core, STOP_UNLEASED_PRIMARY, STOP_FAST);
+    str_set(core.cluster.lease.holder, NAME_SIZE, "n2"); /* its own: left alone (L7) */
     core_decide(&core, &plan);
     assert_int_not_equal(plan.reason, CORE_REASON_STOP_UNLEASED_PRIMARY);
+    str_set(core.cluster.lease.holder, NAME_SIZE, "n1");
     core.cluster.lease.armed = true;
     core.pending[CORE_TARGET_POSTGRES].active = true; /* single-user recovery looks like one */
     core.pending[CORE_TARGET_POSTGRES].type = CORE_ACTION_REWIND;
@@ -221,7 +224,10 @@ static void rule_disarm_for_pause(void **state)
     core.cluster.settings.pause = true;
     const struct core_action *action = EXPECT(&core, RENEW); /* armed:false is written first (L7) */
     assert_false(action->u.lease.record.armed);
-    core.own.armed_written = false;
+    core.own.armed_written = false; /* read is not proven: a write in doubt may still land */
+    core_decide(&core, &plan);
+    assert_int_not_equal(plan.reason, CORE_REASON_DISARM_FOR_PAUSE);
+    core.own.unarmed_proven = true;
     action = EXPECT(&core, DISARM_FOR_PAUSE);
     assert_true(action->u.guard.for_pause);
 }
@@ -328,8 +334,11 @@ static void handed_over(void)
     stopped();
     core.postgres.control = CORE_CONTROL_SHUT_DOWN;
     core.postgres.shutdown_lsn = 1000;
-    core.handover = (struct core_handover){
-        .active = true, .checkpointed = true, .order_version = 21, .stopped_at = core.now};
+    core.handover = (struct core_handover){.active = true,
+                                           .checkpointed = true,
+                                           .order_version = 21,
+                                           .timeline = 1,
+                                           .stopped_at = core.now};
 }
 
 static void rule_handover_give(void **state)
@@ -341,6 +350,8 @@ static void rule_handover_give(void **state)
     assert_string_equal(action->u.lease.record.to, "n3");
     assert_int_equal(action->u.lease.record.state, CORE_LEASE_HANDING_TO);
     assert_int_equal(action->u.lease.leader_op, CORE_LEADER_DELETE);
+    core.peer[1].timeline = 2; /* another history (lessons 40) */
+    (void)EXPECT(&core, HANDOVER_ASK);
     answers(900, 1000); /* the shutdown checkpoint itself has not arrived (lessons 40) */
     (void)EXPECT(&core, HANDOVER_ASK);
 }
