@@ -394,6 +394,7 @@ void pg_destroy(struct pg *pg, void (*closed_cb)(void *arg), void *arg)
     ASSERT(!pg->closing);
     pg->closed_cb = closed_cb;
     pg->closed_arg = arg;
+    pg_job_flush_queue(pg);
     if (pg->job != NULL) {
         pg_job_cancel(pg->job);
     }
@@ -481,7 +482,7 @@ void pg_postmaster_started(struct pg *pg, enum err err, int64_t pid, uint64_t st
         pg->promoted = false;
         pg->received_timeline = 0;
     }
-    if (pg->job != NULL && pg->job->awaits_start) {
+    if (pg->job != NULL && !pg->job->ending && pg->job->awaits_start) {
         pg->job->awaits_start = false;
         if (err == ERR_OK) {
             pg_job_next(pg->job);
@@ -507,7 +508,7 @@ void pg_postmaster_exited(struct pg *pg, int64_t pid)
         pg_state_set(pg, "crashed");
         log_warn("postgres_exited", "pid=%lld", (long long)pid);
     }
-    if (pg->job != NULL && pg->job->exited_fn != NULL) {
+    if (pg->job != NULL && !pg->job->ending && pg->job->exited_fn != NULL) {
         pg->job->exited_fn(pg->job);
     }
     pg_changed(pg);

@@ -239,6 +239,7 @@ void pg_probe_abandon(struct pg *pg); /* answers all waiters: the struct goes aw
 
 struct pg_job *pg_job_new(struct pg *pg, const struct pg_plan *plan, pg_done_cb cb, void *arg);
 void pg_job_submit(struct pg_job *job);   /* refused (by callback) when another one runs */
+void pg_job_flush_queue(struct pg *pg);   /* what waits is canceled */
 void pg_job_override(struct pg_job *job); /* cancels the others */
 void pg_job_next(struct pg_job *job);
 void pg_job_again(struct pg_job *job); /* runs the current step once more */

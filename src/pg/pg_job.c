@@ -223,9 +223,8 @@ void pg_job_submit(struct pg_job *job)
     start_next(pg);
 }
 
-void pg_job_override(struct pg_job *job)
+void pg_job_flush_queue(struct pg *pg)
 {
-    struct pg *pg = job->pg;
     while (pg->queue != NULL) {
         struct pg_job *waiting = pg->queue;
         pg->queue = waiting->next;
@@ -234,6 +233,12 @@ void pg_job_override(struct pg_job *job)
         (void)err_set(&waiting->detail, ERR_CANCELED, "%s was not begun", waiting->plan->name);
         timer_set(waiting, 0, finish);
     }
+}
+
+void pg_job_override(struct pg_job *job)
+{
+    struct pg *pg = job->pg;
+    pg_job_flush_queue(pg);
     pg->queue = job;
     if (pg->job != NULL) {
         pg_job_cancel(pg->job);

@@ -598,7 +598,9 @@ static void on_connected(enum err err, const PGresult *result, const struct err_
     struct pg *pg = arg;
     pg->heartbeat_connecting = false;
     if (err != ERR_OK) {
-        log_debug("postgres_connect_failed", "detail=\"%s\"", detail->text);
+        if (!str_equal(pg->details.last_error, detail->text)) { /* once, not at every probe */
+            log_warn("postgres_connect_failed", "detail=\"%s\"", detail->text);
+        }
         str_copy_cut(pg->details.last_error, sizeof(pg->details.last_error), detail->text);
         pg_heartbeat_drop(pg);
         if (pg->probing) {

@@ -582,6 +582,21 @@ static void stop_signal(struct pg_job *job)
     pg->process.stop(pg->process.arg, job->hard);
 }
 
+/* Children of a postmaster that is dead serve nobody; the process interface does not know them. */
+static void orphans_kill(struct pg *pg)
+{
+    int64_t last = 0;
+    for (;;) {
+        int64_t pid = pg_proc_find(pg->config.data_dir);
+        struct pg_proc proc;
+        if (pid <= 1 || pid == last || !pg_proc_stat(pid, &proc)) {
+            return;
+        }
+        (void)pg_proc_signal(pid, proc.start_ticks, SIGKILL); /* gone is as good */
+        last = pid;
+    }
+}
+
 static void stop_look(struct pg_job *job)
 {
     struct pg *pg = job->pg;
@@ -602,6 +617,9 @@ static void stop_look(struct pg_job *job)
     if (!job->signaled) {
         job->signaled = true;
         stop_signal(job);
+    }
+    if (pg->look.orphan && pg->pid == 0) {
+        orphans_kill(pg);
     }
     /* the end is told by pg_postmaster_exited; only orphans of an unknown server have to be seen */
     (void)pg_job_wait(job, pg->pid != 0 ? 1000 : PG_RETRY_MS, stop_look);

@@ -4,6 +4,7 @@
 #include <stddef.h>
 #include <stdint.h>
 #include <cmocka.h>
+#include <stdio.h>
 #include <string.h>
 
 #include "codec/pgconf.h"
@@ -96,8 +97,10 @@ static void test_pidfile(void **state)
     };
     struct pgconf_pidfile file;
     for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
-        char text[256] = "123\n/data\n1700000000\n5432\n/tmp\nlocalhost\n  5432001    17\n";
-        strcat(strcat(text, cases[i].status), "\n");
+        char text[256];
+        (void)snprintf(text, sizeof(text),
+                       "123\n/data\n1700000000\n5432\n/tmp\nlocalhost\n  5432001    17\n%s\n",
+                       cases[i].status);
         assert_true(pgconf_pidfile_parse(text, &file));
         assert_true(file.pid == 123 && file.start_time == 1700000000);
         assert_int_equal(file.status, cases[i].parsed);

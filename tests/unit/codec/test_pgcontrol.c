@@ -4,6 +4,7 @@
 #include <stddef.h>
 #include <stdint.h>
 #include <cmocka.h>
+#include <stdio.h>
 #include <string.h>
 
 #include "codec/pgcontrol.h"
@@ -65,8 +66,10 @@ static void test_states(void **state)
         {"in production", PGCONTROL_IN_PRODUCTION},
     };
     for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
-        char text[256] = "Database system identifier: 1\nCurrent Database cluster state:  ";
-        strcat(strcat(text, cases[i].text), " \r\n");
+        char text[256];
+        (void)snprintf(text, sizeof(text),
+                       "Database system identifier: 1\nCurrent Database cluster state:  %s \r\n",
+                       cases[i].text);
         struct pgcontrol control;
         assert_int_equal(pgcontrol_parse(text, &control, NULL), ERR_OK);
         assert_int_equal(control.state, cases[i].state);

@@ -177,8 +177,8 @@ static void test_record(void **state)
         "rmgr: XLOG len (rec/tot): 24/ 23, lsn: 0/3, prev",
         "rmgr: XLOG len (rec/tot): 24/ 24, lsn: , prev",
         "rmgr: XLOG len (rec/tot): 24/ 24, lsn: zz, prev",
-        "rmgr: XLOG len (rec/tot): 24/ 24, lsn: "
-        "00000000000000000000000000000000000000000000, prev",
+        ("rmgr: XLOG len (rec/tot): 24/ 24, lsn: "
+         "00000000000000000000000000000000000000000000, prev"),
         "rmgr: XLOG len (rec/tot): 24/ 11111111111111111111111111111111111111111, lsn: 0/3",
     };
     for (size_t i = 0; i < sizeof(bad) / sizeof(bad[0]); i++) {
