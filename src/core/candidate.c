@@ -53,6 +53,7 @@ void candidate_peers(const struct core *core, struct core_name_list *out_names)
  * that is checked. A position published on an older timeline says nothing about a newer one. */
 static bool too_old(const struct core *core, uint32_t timeline, uint64_t lsn)
 {
+    ASSERT(core != NULL);
     const struct core_cluster *cluster = &core->cluster;
     uint64_t allowed = lsn + (uint64_t)cluster->settings.maximum_lag_on_failover;
     bool counts = cluster->optime_timeline == 0 || timeline <= cluster->optime_timeline;
@@ -109,6 +110,7 @@ enum candidate candidate_race(const struct core *core, struct mono from)
 static bool successor_fit(const struct core *core, const struct core_peer_status *peer,
                           uint64_t min_lsn)
 {
+    ASSERT(core != NULL);
     const struct core_member *member = view_member(core, peer->name);
     bool may = core->cluster.failsafe.names.count == 0 ||
                names_have(&core->cluster.failsafe.names, peer->name);

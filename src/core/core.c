@@ -110,6 +110,7 @@ struct core_action *plan_add(struct core_plan *plan, enum core_action_type type)
 
 static void wake(const struct core *core, struct core_plan *plan, struct mono at)
 {
+    ASSERT(core != NULL);
     if (mono_before(core->now, at)) {
         plan->wake_at = mono_min(plan->wake_at, at);
     }
@@ -118,6 +119,7 @@ static void wake(const struct core *core, struct core_plan *plan, struct mono at
 /* Every moment at which some rule may come to match without any event. */
 static void plan_wake(const struct core *core, struct core_plan *plan)
 {
+    ASSERT(core != NULL);
     const struct core_own_lease *own = &core->own;
     int64_t ttl_ms = core->cluster.settings.ttl_ms;
     plan->wake_at =
@@ -169,6 +171,7 @@ void core_decide(const struct core *core, struct core_plan *plan)
  */
 static void plan_page(const struct core *core, struct core_plan *plan)
 {
+    ASSERT(core != NULL);
     const struct core_own_lease *own = &core->own;
     bool trying = own->epoch == 0 && own->tried_epoch != 0;
     plan->page = (struct core_page){

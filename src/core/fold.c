@@ -5,6 +5,7 @@
 /* L5: everybody but a holder whose lease runs waits for whatever lease may still run. */
 static void wait_out_rollback(struct core *core)
 {
+    ASSERT(core != NULL);
     core->rolled_back = false;
     lease_lose(core);
     int64_t ttl_ms = lease_ttl_known(core);
@@ -15,6 +16,7 @@ static void wait_out_rollback(struct core *core)
 /* The store is another one, or older than it was: nobody may count on what was seen (L5). */
 static void fold_rollback(struct core *core)
 {
+    ASSERT(core != NULL);
     for (uint32_t i = 0; i < CORE_SENT_MAX; i++) {
         core->own.sent[i] = (struct core_sent){0};
     }
@@ -34,6 +36,7 @@ static void fold_rollback(struct core *core)
  */
 static void fold_failsafe(struct core *core)
 {
+    ASSERT(core != NULL);
     const struct core_failsafe *failsafe = &core->cluster.failsafe;
     struct core_memory *memory = &core->memory;
     if (failsafe->version != 0 && !names_equal(&failsafe->names, &memory->failsafe)) {
@@ -49,6 +52,7 @@ static void fold_failsafe(struct core *core)
 
 static void fold_settings(struct core *core, const struct core_settings *before)
 {
+    ASSERT(core != NULL);
     struct core_settings *settings = &core->cluster.settings;
     if (settings->version == 0 && before->ttl_ms > 0) {
         *settings = *before; /* a wiped /config changes nothing, pause least of all */
@@ -62,6 +66,7 @@ static void fold_settings(struct core *core, const struct core_settings *before)
 
 static bool snapshot_is_old(struct core *core, const struct core_cluster *cluster)
 {
+    ASSERT(core != NULL);
     if (core->store_id == 0 || cluster->store_id != core->store_id ||
         cluster->revision >= core->revision_max) {
         return false;
@@ -75,6 +80,7 @@ static bool snapshot_is_old(struct core *core, const struct core_cluster *cluste
 
 static void fold_cluster(struct core *core, const struct core_cluster *cluster)
 {
+    ASSERT(core != NULL);
     core->store_seen_at = mono_max(core->store_seen_at, cluster->asked_at);
     if (cluster->reachable != TRI_YES) {
         core->cluster.reachable = TRI_NO;
@@ -109,6 +115,7 @@ static void fold_cluster(struct core *core, const struct core_cluster *cluster)
 
 static void fold_postgres(struct core *core, const struct core_postgres *postgres)
 {
+    ASSERT(core != NULL);
     if (mono_before(postgres->asked_at, core->postgres.asked_at) ||
         mono_before(postgres->asked_at, core->postgres_from)) {
         return; /* answered late: newer facts are here, or the server was changed since */
@@ -150,6 +157,7 @@ static void fold_peer_status(struct core *core, const struct core_peer_status *s
 
 static void fold_request(struct core *core, const struct core_promise_request *request)
 {
+    ASSERT(core != NULL);
     for (uint32_t i = 0; i < CORE_REQUESTS_MAX; i++) {
         if (core->request[i].phase == CORE_REQUEST_NONE) {
             core->request[i] =
@@ -162,6 +170,7 @@ static void fold_request(struct core *core, const struct core_promise_request *r
 
 static void fold_done_keys(struct core *core, const struct core_done *done)
 {
+    ASSERT(core != NULL);
     bool applied = done->outcome == CORE_OUTCOME_APPLIED;
     core->read_from = core->now; /* what stands now is to be seen, whatever became of the write */
     if (applied) {
@@ -185,6 +194,7 @@ static void fold_done_keys(struct core *core, const struct core_done *done)
 
 static void fold_done_postgres(struct core *core, const struct core_done *done)
 {
+    ASSERT(core != NULL);
     bool applied = done->outcome == CORE_OUTCOME_APPLIED;
     if (done->type == CORE_ACTION_INITDB) {
         core->initdb_failed = !applied;
@@ -303,6 +313,7 @@ void fold_event(struct core *core, const struct core_event *event)
  * must not be taken for one of after it (INV-8). */
 static void commit_postgres(struct core *core, const struct core_action *action)
 {
+    ASSERT(core != NULL);
     struct core_postgres *postgres = &core->postgres;
     bool stop = action->type == CORE_ACTION_STOP_FAST || action->type == CORE_ACTION_STOP_HARD;
     bool start =
@@ -326,6 +337,7 @@ static void commit_postgres(struct core *core, const struct core_action *action)
 
 static void commit_check(struct core *core)
 {
+    ASSERT(core != NULL);
     const char *leader = "";
     if (view_leads(core, &leader)) {
         if (!str_equal(leader, core->checked_leader) ||
@@ -340,6 +352,7 @@ static void commit_check(struct core *core)
 
 static void commit_promise(struct core *core, const struct core_action *action)
 {
+    ASSERT(core != NULL);
     core->round = (struct core_round){
         .number = action->u.ask.round,
         .asked_at = action->u.ask.asked_at,
@@ -352,6 +365,7 @@ static void commit_promise(struct core *core, const struct core_action *action)
 
 static void commit_answer(struct core *core, const struct core_action *action)
 {
+    ASSERT(core != NULL);
     for (uint32_t i = 0; i < CORE_REQUESTS_MAX; i++) {
         if (core->request[i].phase != CORE_REQUEST_NONE &&
             core->request[i].request.request_id == action->u.answer.request_id) {
@@ -362,6 +376,7 @@ static void commit_answer(struct core *core, const struct core_action *action)
 
 static void commit_remember(struct core *core, const struct core_action *action)
 {
+    ASSERT(core != NULL);
     bool promising = !str_equal(action->u.memory.promised_to, core->memory.promised_to) ||
                      action->u.memory.promised_until.ms != core->memory.promised_until.ms;
     core->memory = action->u.memory; /* in force before it is on disk: both sides err safely */
@@ -377,6 +392,7 @@ static void commit_remember(struct core *core, const struct core_action *action)
 
 static void commit_handover(struct core *core, enum core_reason reason)
 {
+    ASSERT(core != NULL);
     struct core_handover *handover = &core->handover;
     uint64_t order = core->leaving ? 0 : core->cluster.failover.version;
     if (reason == CORE_REASON_HANDOVER_CHECKPOINT) {

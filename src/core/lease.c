@@ -108,6 +108,7 @@ static void lease_prove(struct core *core, const struct core_sent *sent, uint64_
 /* The record names us, held. */
 static void fold_mine(struct core *core, const struct core_lease_record *record)
 {
+    ASSERT(core != NULL);
     struct core_own_lease *own = &core->own;
     const struct core_sent *sent =
         record->epoch != 0 ? sent_find(core, record->epoch, record->seq) : NULL;
@@ -135,6 +136,7 @@ static void fold_mine(struct core *core, const struct core_lease_record *record)
 
 static void fold_challenge(struct core *core)
 {
+    ASSERT(core != NULL);
     struct core_challenge *challenge = &core->challenge;
     const struct core_cluster *cluster = &core->cluster;
     bool leader_counts = cluster->lease.version == 0; /* L11: only its TTL says anything then */
@@ -185,6 +187,7 @@ void lease_fold_record(struct core *core)
 /* A write of ours is the newest thing known of `lease`: the push that tells it comes later. */
 static void fold_own_write(struct core *core, uint64_t version)
 {
+    ASSERT(core != NULL);
     struct core_cluster *cluster = &core->cluster;
     const struct core_own_lease *own = &core->own;
     if (version <= cluster->lease.version) {
@@ -322,6 +325,7 @@ bool lease_released(const struct core *core)
  * did so with PostgreSQL stopped and its deadline zeroed (L4). */
 static bool promise_binds(const struct core *core)
 {
+    ASSERT(core != NULL);
     const struct core_memory *memory = &core->memory;
     const struct core_lease_record *record = &core->cluster.lease;
     if (memory->promised_to[0] == '\0' || !mono_before(core->now, memory->promised_until)) {

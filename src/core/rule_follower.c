@@ -5,12 +5,14 @@
 
 static bool follower(const struct core *core)
 {
+    ASSERT(core != NULL);
     return !core->own.holding && !core->pending[CORE_TARGET_LEASE].active &&
            view_store_usable(core) && !core->leaving;
 }
 
 static bool can_act(const struct core *core)
 {
+    ASSERT(core != NULL);
     return follower(core) && view_free(core, CORE_TARGET_POSTGRES) && !core->guard.armed;
 }
 
@@ -52,6 +54,7 @@ bool core_rule_bootstrap_failed(const struct core *core, struct core_plan *plan)
 
 static bool nobody_yet(const struct core *core)
 {
+    ASSERT(core != NULL);
     const struct core_cluster *cluster = &core->cluster;
     return cluster->lease.version == 0 && cluster->leader.version == 0 &&
            !mono_before(core->now, core->no_acquire_until);
@@ -96,6 +99,7 @@ bool core_rule_bootstrap_acquire(const struct core *core, struct core_plan *plan
 
 static void source(struct core_action *action, const char *leader)
 {
+    ASSERT(action != NULL);
     str_set(action->u.postgres.upstream, NAME_SIZE, leader);
 }
 
@@ -124,6 +128,7 @@ bool core_rule_wait_bootstrap(const struct core *core, struct core_plan *plan)
 /* The leader's term whose history ours was compared with. */
 static bool checked(const struct core *core, const char *leader)
 {
+    ASSERT(core != NULL);
     return str_equal(core->checked_leader, leader) &&
            core->checked_epoch == core->cluster.lease.epoch &&
            core->divergence != CORE_DIVERGENCE_UNKNOWN;
@@ -132,11 +137,13 @@ static bool checked(const struct core *core, const char *leader)
 /* Its lease is not known to be over. */
 static bool leader_fresh(const struct core *core)
 {
+    ASSERT(core != NULL);
     return mono_before(core->now, lease_wait_end(core));
 }
 
 static bool leader_answers(const struct core *core, const char *leader)
 {
+    ASSERT(core != NULL);
     const struct core_member *member = view_member(core, leader);
     return member != NULL && member->has_conn_url && member->running && leader_fresh(core);
 }
@@ -145,6 +152,7 @@ static bool leader_answers(const struct core *core, const char *leader)
  * leader's WAL after it was compared. */
 static bool mute(const struct core *core, const char *leader)
 {
+    ASSERT(core != NULL);
     int64_t patience_ms = 2 * core->cluster.settings.loop_wait_ms;
     struct mono last = core->pending[CORE_TARGET_CHECK].started_at;
     return str_equal(core->postgres.upstream, leader) && core->mute_since.ms != INT64_MAX &&
@@ -171,17 +179,20 @@ bool core_rule_check_divergence(const struct core *core, struct core_plan *plan)
 
 static bool diverged(const struct core *core, const char **out_leader)
 {
+    ASSERT(core != NULL);
     return view_leads(core, out_leader) && checked(core, *out_leader) &&
            core->divergence == CORE_DIVERGENCE_DIVERGED;
 }
 
 static bool may_rewind(const struct core *core)
 {
+    ASSERT(core != NULL);
     return core->cluster.settings.use_pg_rewind && !core->rewind_failed;
 }
 
 static bool may_clone(const struct core *core)
 {
+    ASSERT(core != NULL);
     const struct core_settings *settings = &core->cluster.settings;
     return settings->clone_on_diverged || (core->rewind_failed && settings->clone_on_rewind_failed);
 }
@@ -244,6 +255,7 @@ bool core_rule_wait_rejoin(const struct core *core, struct core_plan *plan)
 /* The lease is on its way to somebody by name: a start without upstream would be undone at once. */
 static bool successor_due(const struct core *core)
 {
+    ASSERT(core != NULL);
     const struct core_lease_record *record = &core->cluster.lease;
     return record->present && record->state == CORE_LEASE_HANDING_TO &&
            !view_me(core, record->to) &&

@@ -4,6 +4,7 @@
 
 static bool armed_now(const struct core *core)
 {
+    ASSERT(core != NULL);
     return core->guard.armed && core->guard.armed_epoch == core->own.epoch;
 }
 

@@ -4,12 +4,14 @@
 
 static bool holds(const struct core *core)
 {
+    ASSERT(core != NULL);
     return core->own.holding && !core->own.surrendered;
 }
 
 /* INV-3: time enough, and the guard armed for this very term. */
 static bool may_rise(const struct core *core)
 {
+    ASSERT(core != NULL);
     return lease_valid(core) && lease_left_ms(core) >= CORE_PROMOTE_LEFT(core->own.ttl_ms) &&
            core->guard.armed && core->guard.armed_epoch == core->own.epoch &&
            !core->pending[CORE_TARGET_GUARD].active && !core->leaving && !core->handover.active &&
@@ -20,6 +22,7 @@ static bool may_rise(const struct core *core)
  * recovery and a promotion. */
 static bool primary_data(const struct core *core)
 {
+    ASSERT(core != NULL);
     switch (core->postgres.control) {
     case CORE_CONTROL_IN_PRODUCTION:
     case CORE_CONTROL_IN_CRASH_RECOVERY:
@@ -37,6 +40,7 @@ static bool primary_data(const struct core *core)
 
 static bool other_could_lead(const struct core *core)
 {
+    ASSERT(core != NULL);
     for (uint32_t i = 0; i < core->cluster.member_count; i++) {
         const struct core_member *member = &core->cluster.member[i];
         if (!view_me(core, member->name) && member->running && !member->nofailover &&
@@ -118,6 +122,7 @@ bool core_rule_holder_promote(const struct core *core, struct core_plan *plan)
 
 static bool leads(const struct core *core)
 {
+    ASSERT(core != NULL);
     return holds(core) && lease_valid(core) && view_primary(core);
 }
 
@@ -134,6 +139,7 @@ bool core_rule_holder_setup(const struct core *core, struct core_plan *plan)
 
 static bool keys_ready(const struct core *core)
 {
+    ASSERT(core != NULL);
     bool up_to_date = core->read_from.ms == INT64_MAX && !core->pending[CORE_TARGET_READ].active;
     return leads(core) && view_store_usable(core) && core->own.version != 0 && up_to_date &&
            view_free(core, CORE_TARGET_KEYS) && !core->pending[CORE_TARGET_LEASE].active;

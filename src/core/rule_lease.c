@@ -6,6 +6,7 @@
  * of its own outstanding or in doubt, or knows a newer epoch. Unknown counts against giving. */
 static bool promise_possible(const struct core *core, const struct core_promise_request *request)
 {
+    ASSERT(core != NULL);
     const struct core_lease_record *record = &core->cluster.lease;
     bool asker_ok = !view_me(core, request->holder) && request->holder[0] != '\0' &&
                     request->epoch != 0 && request->ttl_ms > 0;
@@ -33,6 +34,7 @@ static const struct core_request_slot *request_in(const struct core *core,
 
 static void answer(struct core_plan *plan, const struct core_request_slot *slot, bool granted)
 {
+    ASSERT(plan != NULL);
     struct core_action *action = plan_add(plan, CORE_ACTION_ANSWER);
     action->u.answer.request_id = slot->request.request_id;
     action->u.answer.granted = granted;

@@ -7,22 +7,26 @@
 
 static bool holding(const struct core *core)
 {
+    ASSERT(core != NULL);
     return core->own.holding && !core->own.surrendered;
 }
 
 static bool handover_wanted(const struct core *core)
 {
+    ASSERT(core != NULL);
     return holding(core) && (core->leaving || view_order_for_me(core) || core->handover.active);
 }
 
 static uint64_t order_version(const struct core *core)
 {
+    ASSERT(core != NULL);
     return core->leaving ? 0 : core->cluster.failover.version;
 }
 
 /* From when on the answers of the candidates count, and the position they must have reached. */
 static struct mono handover_asked_from(const struct core *core, uint64_t *out_min_lsn)
 {
+    ASSERT(core != NULL);
     const struct core_handover *handover = &core->handover;
     if (handover->active && handover->stopped_at.ms != 0) {
         *out_min_lsn = core->postgres.shutdown_lsn + 1; /* the record itself, not only up to it */
@@ -35,18 +39,21 @@ static struct mono handover_asked_from(const struct core *core, uint64_t *out_mi
 
 static bool handover_stopped(const struct core *core)
 {
+    ASSERT(core != NULL);
     return core->handover.active && view_stopped(core) && core->handover.stopped_at.ms != 0;
 }
 
 /* The stop wrote its checkpoint: what an heir must have received is known. */
 static bool handover_clean(const struct core *core)
 {
+    ASSERT(core != NULL);
     return core->postgres.control == CORE_CONTROL_SHUT_DOWN && core->postgres.shutdown_lsn != 0;
 }
 
 /* After the stop the chosen one has this long to have received all. */
 static bool handover_late(const struct core *core)
 {
+    ASSERT(core != NULL);
     int64_t limit_ms = core->cluster.settings.ttl_ms / 4;
     return handover_stopped(core) &&
            !mono_before(core->now, mono_add(core->handover.stopped_at, limit_ms));
@@ -54,6 +61,7 @@ static bool handover_late(const struct core *core)
 
 static enum candidate handover_successor(const struct core *core, char out_name[NAME_SIZE])
 {
+    ASSERT(core != NULL);
     uint64_t min_lsn = 0;
     struct mono from = handover_asked_from(core, &min_lsn);
     return candidate_successor(core, from, min_lsn, out_name);
@@ -149,6 +157,7 @@ bool core_rule_handover_stop(const struct core *core, struct core_plan *plan)
 static bool surrender(const struct core *core, struct core_plan *plan, enum core_lease_state state,
                       const char *to)
 {
+    ASSERT(core != NULL);
     if (core->own.version == 0 || core->own.unresolved || !view_store_usable(core) ||
         !view_free(core, CORE_TARGET_LEASE)) {
         return false;

@@ -7,6 +7,7 @@
 
 static bool racer(const struct core *core)
 {
+    ASSERT(core != NULL);
     return !core->own.holding && core->own.epoch == 0 && !core->own.unresolved &&
            view_store_usable(core) && view_free(core, CORE_TARGET_LEASE) && !core->leaving;
 }
@@ -14,12 +15,14 @@ static bool racer(const struct core *core)
 /* L11: a Patroni leads (its key changed without `lease`): nothing is ours to take. */
 static bool patroni_leads(const struct core *core)
 {
+    ASSERT(core != NULL);
     const struct core_cluster *cluster = &core->cluster;
     return cluster->leader.version != 0 && cluster->leader.version > cluster->lease.version;
 }
 
 static bool acquire(const struct core *core, struct core_plan *plan)
 {
+    ASSERT(core != NULL);
     struct core_action *action = plan_add(plan, CORE_ACTION_LEASE_WRITE);
     action->u.lease = lease_acquisition(core);
     return true;
@@ -65,6 +68,7 @@ bool core_rule_take_unarmed(const struct core *core, struct core_plan *plan)
 /* The wait that this node has to keep; a person's order in a paused cluster needs none (L7). */
 static struct mono race_end(const struct core *core)
 {
+    ASSERT(core != NULL);
     const struct core_lease_record *record = &core->cluster.lease;
     bool unguarded = record->present && !record->armed;
     bool led = core->cluster.leader.version != 0 && !view_me(core, core->cluster.leader.name);
@@ -77,6 +81,7 @@ static struct mono race_end(const struct core *core)
 /* From when on answers about positions count. */
 static struct mono race_from(const struct core *core)
 {
+    ASSERT(core != NULL);
     int64_t ttl_ms = core->cluster.settings.ttl_ms;
     struct mono end = race_end(core);
     struct mono start = lease_released(core) ? end : mono_add(end, -(ttl_ms / 4));
@@ -85,6 +90,7 @@ static struct mono race_from(const struct core *core)
 
 static bool racing(const struct core *core)
 {
+    ASSERT(core != NULL);
     struct mono end = race_end(core);
     if (!racer(core) || end.ms == INT64_MAX || patroni_leads(core) || !candidate_self_fit(core) ||
         (core->cluster.lease.version == 0 && core->cluster.initialize != CORE_INITIALIZE_DONE) ||
@@ -121,12 +127,14 @@ bool core_rule_race_ask(const struct core *core, struct core_plan *plan)
 
 static bool race_over(const struct core *core)
 {
+    ASSERT(core != NULL);
     return racing(core) && !mono_before(core->now, race_end(core));
 }
 
 /* L3: a linearizable read begun after the wait must still show the version. */
 static bool race_seen(const struct core *core)
 {
+    ASSERT(core != NULL);
     return lease_released(core) || !mono_before(core->linear_at, race_end(core));
 }
 
