@@ -49,9 +49,6 @@ void exec_guard_report(struct agent *agent, bool only_changes)
     if (only_changes && !changed) {
         return;
     }
-    if (facts.fenced && !guard->facts.fenced) {
-        log_error("fenced", "message=\"the guard ends PostgreSQL: the lease was not renewed\"");
-    }
     if (facts.alive == TRI_NO && guard->facts.alive != TRI_NO) {
         log_error("guard_lost", "message=\"the guard does not beat\"");
     }
@@ -144,8 +141,10 @@ static void packet_handle(struct agent *agent, const union control_packet *packe
         pg_postmaster_exited(agent->pg, packet->exited.pid);
         break;
     case CONTROL_FENCED:
-        log_error("fenced", "epoch=%" PRIu64 " stage=%u", packet->fenced.epoch,
-                  packet->fenced.stage);
+        log_error("fenced",
+                  "epoch=%" PRIu64 " stage=%u message=\"the guard ended PostgreSQL: the lease was "
+                  "not renewed\"",
+                  packet->fenced.epoch, packet->fenced.stage);
         break;
     case CONTROL_UPGRADE:
         agent_leave_for_upgrade(agent);

@@ -108,7 +108,7 @@ static void status_publish(struct agent *agent)
         !slot_due(slot, agent->core.cluster.settings.loop_wait_ms)) {
         return;
     }
-    char *text = records_format_status(agent->facts.lsn);
+    char *text = publish_status_text(agent->facts.lsn, agent->facts.timeline);
     if (text == NULL || (slot->written != NULL && str_equal(slot->written, text))) {
         free(text);
         return;

@@ -51,6 +51,23 @@ void publish_member_info(const struct publish_member *member, struct member_info
     }
 }
 
+char *publish_status_text(uint64_t optime, uint32_t timeline)
+{
+    ASSERT(optime <= INT64_MAX);
+    json_t *root =
+        json_pack("{s:I, s:I}", "optime", (json_int_t)optime, "timeline", (json_int_t)timeline);
+    ASSERT(root != NULL);
+    return dump(root);
+}
+
+uint32_t publish_status_timeline(const char *value, size_t size)
+{
+    json_t *root = json_loadb(value, size, 0, NULL);
+    json_int_t timeline = json_integer_value(json_object_get(root, "timeline"));
+    json_decref(root);
+    return timeline > 0 && timeline <= UINT32_MAX ? (uint32_t)timeline : 0;
+}
+
 /* ---- history ---- */
 
 /* [timeline, lsn, reason] of one line of a history file; NULL for comments and blank lines. */

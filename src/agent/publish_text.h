@@ -1,6 +1,6 @@
 /* agent/publish_text.h - the texts of the keys that every agent, or the holder, keeps up to date.
  *
- * Purpose    members/NAME and history as Patroni's readers expect them.
+ * Purpose    members/NAME, status and history as Patroni's readers expect them.
  * Ownership  results are malloc'd text for the caller to free; inputs are only read.
  * Errors     NULL: a value is no valid text.
  * Threads    any.
@@ -32,6 +32,12 @@ struct publish_member {
 
 /* What member_format (codec/members.h) is to write for members/NAME. */
 void publish_member_info(const struct publish_member *member, struct member_info *out_info);
+
+/* {"optime":N,"timeline":N}: Patroni's readers skip the second, ours compare positions only within
+ * one timeline. To be freed. */
+char *publish_status_text(uint64_t optime, uint32_t timeline);
+/* 0: unknown, also for other agents' values. */
+uint32_t publish_status_timeline(const char *value, size_t size);
 
 struct publish_history {
     uint32_t timeline;    /* the primary's */

@@ -77,6 +77,9 @@ static void forget(struct store_view *view, const char *key)
     if (!str_equal(key, "config")) { /* a lost /config changes nothing but its version */
         records_apply(&(struct records_item){.key = key}, &view->cluster);
     }
+    if (str_equal(key, "status")) {
+        view->cluster.optime_timeline = 0;
+    }
 }
 
 /* ---- members ---- */
@@ -200,6 +203,9 @@ void store_fold(struct agent *agent, const struct dcs_snapshot *snapshot)
             failsafe_fold(agent, key);
         } else if (kind != RECORDS_MEMBER) {
             records_apply(&item, &view->cluster);
+        }
+        if (kind == RECORDS_STATUS) {
+            view->cluster.optime_timeline = publish_status_timeline(key->value, key->value_size);
         }
     }
     if (had_config && store_view_version(agent, "config") == 0) {

@@ -41,7 +41,7 @@ def test_bootstrap_and_rest(make_cluster):
     for replica in _others(cluster, primary):
         wait_for(lambda r=replica: r.rest("/replica")[0] == 200, f"200 of {replica.name}/replica")
         assert replica.rest("/primary")[0] == 503
-        assert replica.rest("/readiness")[0] == 200
+        wait_for(lambda r=replica: r.rest("/readiness")[0] == 200, f"{replica.name}/readiness")
     status = primary.status()
     assert status["role"] == "primary" and status["state"] == "running"
     assert status["timeline"] == 1 and status["patroni"]["scope"] == cluster.scope
@@ -99,23 +99,58 @@ def test_sigterm_hands_over(make_cluster):
     cluster.wait_streaming(successor, 1)
 
 
-def test_agent_killed_nothing_happens_to_clients(make_cluster):
-    cluster, primary = _ready(make_cluster)
-    _fill(primary)
-    connection = primary.connect()
-    postmaster = primary.postmaster_pid()
-    old = primary.agent_pid()
-    os.kill(old, signal.SIGKILL)
-    wait_for(lambda: primary.agent_pid() not in (None, old), "a new agent", timeout=5)
-    deadline = time.monotonic() + 4  # twice the ttl
+def _write_for(connection, seconds):
+    """Commits on one connection all the time; raises when it is lost."""
+    deadline = time.monotonic() + seconds
     with connection.cursor() as cursor:
         while time.monotonic() < deadline:
-            cursor.execute("insert into t values (1)")  # raises when the connection is lost
+            cursor.execute("insert into t values (1)")
             time.sleep(0.02)
+
+
+def _undisturbed(cluster, primary, fault, seconds=4):
+    """The fault is not felt by a client, and nobody else becomes primary. 4 s are twice the ttl."""
+    connection = primary.connect()
+    postmaster = primary.postmaster_pid()
+    fault()
+    _write_for(connection, seconds)
     connection.close()
     assert primary.postmaster_pid() == postmaster
     assert cluster.writable() == [primary]
     wait_for(lambda: primary.rest("/primary")[0] == 200, "200 of /primary")
+
+
+def test_agent_killed_then_frozen_nothing_happens_to_clients(make_cluster):
+    cluster, primary = _ready(make_cluster)
+    _fill(primary)
+    for number in (signal.SIGKILL, signal.SIGSTOP):
+        old = primary.agent_pid()
+        _undisturbed(cluster, primary, lambda: os.kill(primary.agent_pid(), number))
+        wait_for(lambda: primary.agent_pid() not in (None, old), "a new agent", timeout=5)
+
+
+def test_guard_killed_then_frozen_nothing_happens_to_clients(make_cluster):
+    cluster, primary = _ready(make_cluster)
+    _fill(primary)
+    for number in (signal.SIGKILL, signal.SIGSTOP):
+        old = primary.guard_pid()
+        agent = primary.agent_pid()
+        _undisturbed(cluster, primary, lambda: os.kill(primary.guard_pid(), number))
+        wait_for(lambda: primary.guard_pid() not in (None, old), "a new guard", timeout=5)
+        assert primary.agent_pid() == agent
+
+
+def test_switchover_by_rest(make_cluster):
+    cluster, primary = _ready(make_cluster)
+    _fill(primary)
+    candidate = _others(cluster, primary)[0]
+    order = json.dumps({"leader": primary.name, "candidate": candidate.name})
+    code, text = primary.rest("/switchover", "POST", order, timeout=30)
+    assert (code, text) == (200, f'Successfully switched over to "{candidate.name}"')
+    assert cluster.wait_primary(timeout=10) is candidate
+    cluster.wait_streaming(candidate, 2)
+    assert candidate.timeline() == 2
+    assert _rows(candidate) == [(1000,)]
 
 
 def test_store_away_is_no_write_gap(make_cluster):
@@ -127,17 +162,8 @@ def test_store_away_is_no_write_gap(make_cluster):
         return code == 200 and len(json.loads(text)) == 3
 
     wait_for(listed, "the failsafe list of three")
-    connection = primary.connect()
-    postmaster = primary.postmaster_pid()
-    cluster.store.freeze()
-    try:
-        deadline = time.monotonic() + 10  # five ttl
-        with connection.cursor() as cursor:
-            while time.monotonic() < deadline:
-                cursor.execute("insert into t values (1)")
-                time.sleep(0.02)
-    finally:
-        cluster.store.thaw()
-    connection.close()
-    assert primary.postmaster_pid() == postmaster
-    assert cluster.writable() == [primary]
+    _undisturbed(cluster, primary, cluster.store.freeze, seconds=10)  # five ttl
+    cluster.store.thaw()
+    timeline = primary.timeline()
+    wait_for(lambda: primary.rest("/cluster")[0] == 200, "an answer from the store")
+    assert cluster.writable() == [primary] and primary.timeline() == timeline

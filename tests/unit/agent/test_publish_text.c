@@ -94,6 +94,21 @@ static void test_clone_has_no_position(void **state)
                         "\"version\":\"4.1.4\"");
 }
 
+static void test_status(void **state)
+{
+    (void)state;
+    char *text = publish_status_text(67108864, 3);
+    assert_string_equal(text, "{\"optime\":67108864,\"timeline\":3}");
+    assert_int_equal(publish_status_timeline(text, strlen(text)), 3);
+    free(text);
+    static const char *const OTHERS[] = {"", "67108864", "{\"optime\":1}",
+                                         "{\"optime\":1,\"timeline\":-1}",
+                                         "{\"optime\":1,\"timeline\":4294967296}"};
+    for (size_t i = 0; i < sizeof(OTHERS) / sizeof(OTHERS[0]); i++) {
+        assert_int_equal(publish_status_timeline(OTHERS[i], strlen(OTHERS[i])), 0);
+    }
+}
+
 static void test_history(void **state)
 {
     (void)state;
@@ -143,6 +158,7 @@ int main(void)
         cmocka_unit_test_setup(test_primary_before_its_checkpoint, setup),
         cmocka_unit_test_setup(test_replica_with_tags, setup),
         cmocka_unit_test_setup(test_clone_has_no_position, setup),
+        cmocka_unit_test(test_status),
         cmocka_unit_test(test_history),
         cmocka_unit_test(test_history_of_the_first_timeline),
     };
