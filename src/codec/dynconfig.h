@@ -3,8 +3,10 @@
  * Purpose    defaults, units, ranges and the one rule that binds ttl, loop_wait and retry_timeout.
  * Ownership  plain values; JSON is only read.
  * Errors     none: a bad value is told as a warning and the last good one (else the default)
- * stands. Units      *_ms; a bare number in /config is seconds. Threads    any; pure. Source design
- * section 3 (defaults, minimum), compat/config.md sections 1.4 and 3.
+ *            stands.
+ * Units      *_ms; a bare number in /config is seconds.
+ * Threads    any; pure.
+ * Source     design section 3 (defaults, minimum), compat/config.md sections 1.4 and 3.
  */
 #ifndef HOLDFAST_CODEC_DYNCONFIG_H
 #define HOLDFAST_CODEC_DYNCONFIG_H

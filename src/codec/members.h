@@ -2,9 +2,11 @@
  *
  * Purpose    JSON to a flat struct, and back, for agent, REST and ctl.
  * Ownership  plain values; what has no fixed size (tags, pending restarts) is read from the JSON
- * itself with member_json. Errors     garbage gives a member with a name and nothing else; what
- * does not fit is absent. Units      LSNs in bytes; 0: not published. Threads    any; pure. Source
- * compat/dcs.md sections 1 and 2.
+ *            itself with member_json.
+ * Errors     garbage gives a member with a name and nothing else; what does not fit is absent.
+ * Units      LSNs in bytes; 0: not published.
+ * Threads    any; pure.
+ * Source     compat/dcs.md sections 1 and 2.
  */
 #ifndef HOLDFAST_CODEC_MEMBERS_H
 #define HOLDFAST_CODEC_MEMBERS_H

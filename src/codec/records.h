@@ -1,11 +1,13 @@
 /* codec/records.h - the cluster's keys in the store, to and from the core's structs.
  *
  * Purpose    one function per key, so that an agent reads again only what has changed, and one for
- * a whole snapshot. Ownership  plain values; items are only read. Errors     garbage is read as
- * compat/dcs.md section 1 says (a lease that cannot be read is not `present` but keeps its
- * version); nothing fails. What did not fit is counted. Units      *_ms; LSNs in bytes; versions as
- * the store gives them, 0 = absent. Threads    any; pure. Source     compat/dcs.md section 2,
- * design section 3 (lease).
+ *            a whole snapshot.
+ * Ownership  plain values; items are only read.
+ * Errors     garbage is read as compat/dcs.md section 1 says (a lease that cannot be read is not
+ *            `present` but keeps its version); nothing fails. What did not fit is counted.
+ * Units      *_ms; LSNs in bytes; versions as the store gives them, 0 = absent.
+ * Threads    any; pure.
+ * Source     compat/dcs.md section 2, design section 3 (lease).
  */
 #ifndef HOLDFAST_CODEC_RECORDS_H
 #define HOLDFAST_CODEC_RECORDS_H

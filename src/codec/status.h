@@ -1,11 +1,13 @@
 /* codec/status.h - what a node answers about itself, and how its peers read it.
  *
  * Purpose    the document of GET /patroni (and of every health check), a peer's answer as the
- * core's fact, the question and answer of a promise (design L9). Ownership  plain structs; json_t
- * results are new references, texts are to be freed. Errors     ERR_INVALID for garbage; a peer
- * whose answer has no position is unreachable, as in rest.md section 4. Units      LSNs in bytes,
- * dcs_last_seen in seconds since 1970, ttl_ms. Threads    any; pure but for jansson's heap. Source
- * compat/rest.md sections 4 and 8.
+ *            core's fact, the question and answer of a promise (design L9).
+ * Ownership  plain structs; json_t results are new references, texts are to be freed.
+ * Errors     ERR_INVALID for garbage; a peer whose answer has no position is unreachable, as in
+ *            rest.md section 4.
+ * Units      LSNs in bytes, dcs_last_seen in seconds since 1970, ttl_ms.
+ * Threads    any; pure but for jansson's heap.
+ * Source     compat/rest.md sections 4 and 8.
  */
 #ifndef HOLDFAST_CODEC_STATUS_H
 #define HOLDFAST_CODEC_STATUS_H

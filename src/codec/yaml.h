@@ -2,11 +2,13 @@
  *
  * Purpose    every later complaint about a value can name its file and line.
  * Ownership  the tree is the caller's (json_decref); marks belong to their table. Marks are found
- * by the container's address, so trees must live as long as the table is asked. Errors ERR_INVALID
- * with "file:line:column: what; remedy"; ERR_NO_MEMORY past the table's cap. Outputs are untouched
- * then. Limits     CONFIG_FILE_MAX bytes, YAML_DEPTH_MAX levels, YAML_NODES_MAX nodes with every
- * alias counted as what it stands for (no billion laughs). Threads    any; no input or output of
- * its own. Source     compat/config.md section 1.2; YAML 1.1's scalars as PyYAML reads them.
+ *            by the container's address, so trees must live as long as the table is asked.
+ * Errors     ERR_INVALID with "file:line:column: what; remedy"; ERR_NO_MEMORY past the table's cap.
+ *            Outputs are untouched then.
+ * Limits     CONFIG_FILE_MAX bytes, YAML_DEPTH_MAX levels, YAML_NODES_MAX nodes with every alias
+ *            counted as what it stands for (no billion laughs).
+ * Threads    any; no input or output of its own.
+ * Source     compat/config.md section 1.2; YAML 1.1's scalars as PyYAML reads them.
  */
 #ifndef HOLDFAST_CODEC_YAML_H
 #define HOLDFAST_CODEC_YAML_H

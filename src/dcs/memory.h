@@ -1,9 +1,11 @@
 /* dcs/memory.h - a store inside the process, for the tests of other layers.
  *
  * Purpose    the contract of dcs.h without a process or a disk, and with faults at will. The
- * contract suite runs against it and the real stores alike. Ownership  the store outlives its
- * clients; clients are closed by dcs_close. Errors     those of the contract, when a fault asks for
- * them. Units      ms. Threads    loop thread only.
+ *            contract suite runs against it and the real stores alike.
+ * Ownership  the store outlives its clients; clients are closed by dcs_close.
+ * Errors     those of the contract, when a fault asks for them.
+ * Units      ms.
+ * Threads    loop thread only.
  */
 #ifndef HOLDFAST_DCS_MEMORY_H
 #define HOLDFAST_DCS_MEMORY_H

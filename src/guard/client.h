@@ -3,12 +3,13 @@
  * Purpose    order the guard about, hear its events, replace it when it died or froze.
  * Ownership  struct guard_client is the caller's and owns its descriptors and the mapping; poll fd
  *            for reading in your own loop (it changes with guard_client_spawn_replacement), and
- * call guard_client_next until it gives CONTROL_NONE. Errors     commands: ERR_UNREACHABLE, the
- * guard is gone or does not read (nothing was ordered): call guard_client_spawn_replacement;
- * ERR_INVALID: the order itself is malformed. What the guard answers comes later by
- * guard_client_next, with the id the command gave out. After a replacement unanswered commands are
- * in doubt: the new HELLO says what holds. Blocking   nothing here does, but for the moment it
- * takes to spawn a process. Threads    loop thread only.
+ *            call guard_client_next until it gives CONTROL_NONE.
+ * Errors     commands: ERR_UNREACHABLE, the guard is gone or does not read (nothing was ordered):
+ *            call guard_client_spawn_replacement; ERR_INVALID: the order itself is malformed. What
+ *            the guard answers comes later by guard_client_next, with the id the command gave out.
+ *            After a replacement unanswered commands are in doubt: the new HELLO says what holds.
+ * Blocking   nothing here does, but for the moment it takes to spawn a process.
+ * Threads    loop thread only.
  */
 #ifndef HOLDFAST_GUARD_CLIENT_H
 #define HOLDFAST_GUARD_CLIENT_H

@@ -8,8 +8,8 @@
  *            answers such a packet with CONTROL_REFUSED when it has at least a head, else drops it.
  * Rules      every command is answered once, with its id, by CONTROL_DONE, CONTROL_STARTED or
  *            CONTROL_REFUSED. Events carry id 0 and may come at any time. CONTROL_HELLO is the
- * first packet of every connection and holds the whole state, so nothing that was told to an
- *            earlier agent has to be told again.
+ *            first packet of every connection and holds the whole state, so nothing that was told
+ *            to an earlier agent has to be told again.
  * Units      *_ms: CLOCK_BOOTTIME milliseconds.
  */
 #ifndef HOLDFAST_GUARD_CONTROL_H

@@ -1,8 +1,8 @@
 /* guard/page.h - the page of memory that guard and agent share.
  *
  * Purpose    the lease's deadline, epoch and seq survive the agent; what the guard enforces
- * survives the guard; each side sees the other's heartbeat. Page and control socket are all that
- *            the two share.
+ *            survives the guard; each side sees the other's heartbeat. Page and control socket are
+ *            all that the two share.
  * Ownership  a sealed memfd of PAGE_FD_SIZE bytes, created by the guard, mapped by both; the
  *            descriptor is inherited over exec (HOLDFAST_PAGE_FD), so it lives as long as either.
  * Writers    each field has one writing side, named below. Facts of several words (the lease, the

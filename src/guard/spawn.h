@@ -3,8 +3,8 @@
  * Purpose    fork and exec the agent, the postmaster, a probe of a new binary, the log's writer.
  * Ownership  descriptors given stay the caller's; spawn_init's environment is kept by pointer.
  * Errors     ERR_REFUSED with errno when no process could be made. What happens in the child is
- * told through its exit code, for the postmaster through a pipe of struct spawn_report. Threads
- * one.
+ *            told through its exit code, for the postmaster through a pipe of struct spawn_report.
+ * Threads    one.
  */
 #ifndef HOLDFAST_GUARD_SPAWN_H
 #define HOLDFAST_GUARD_SPAWN_H

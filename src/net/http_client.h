@@ -5,9 +5,9 @@
  *            untouched until the callback; url, body and the rest of http_call are copied or used
  *            only inside http_request_start. The answer lives until the callback returns.
  * Errors     ERR_OK: a whole answer came, whatever its status; ERR_UNREACHABLE: provably not sent,
- * or a GET that failed in any way but the next; ERR_INVALID: the URL is bad, or a GET's answer is
- * larger than the cap; ERR_IN_DOUBT: another method was sent and no whole answer came;
- *            ERR_CANCELED: canceled before sending.
+ *            or a GET that failed in any way but the next; ERR_INVALID: the URL is bad, or a GET's
+ *            answer is larger than the cap; ERR_IN_DOUBT: another method was sent and no whole
+ *            answer came; ERR_CANCELED: canceled before sending.
  * Callbacks  exactly once, never inside the call that started it, also at http_client_destroy.
  * Units      timeout_ms bounds the whole request: names, connecting, sending, the whole answer.
  * Threads    loop thread only; names are resolved in libcurl's own short-lived thread.

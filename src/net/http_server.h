@@ -1,15 +1,18 @@
 /* net/http_server.h - a small HTTP server on the loop.
  *
  * Purpose    accept, read whole requests, hand each to one handler, send its answer whenever it
- * comes. Nothing that a client does or fails to do holds up the loop or the other clients.
+ *            comes. Nothing that a client does or fails to do holds up the loop or the other
+ *            clients.
  * Ownership  a struct http_exchange is the server's; the handler owns the duty to answer it exactly
  *            once, now or later. Its request's texts live until then. Answers are copied.
  * Errors     listening fails with ERR_REFUSED (taken, not permitted) or ERR_INVALID (no such
  *            address); the text names host and port.
  * Bounds     connections, bytes and time: past the connection limit the oldest one that is not
- * waiting for our answer goes; a request must be complete, and its answer taken, in io_timeout_ms.
+ *            waiting for our answer goes; a request must be complete, and its answer taken, in
+ *            io_timeout_ms.
  * Protocol   answers are HTTP/1.0; the connection closes unless the client asked to keep it by
- * name. Threads    loop thread only. Takes no time and no wakeups while nobody asks.
+ *            name.
+ * Threads    loop thread only. Takes no time and no wakeups while nobody asks.
  */
 #ifndef HOLDFAST_NET_HTTP_SERVER_H
 #define HOLDFAST_NET_HTTP_SERVER_H

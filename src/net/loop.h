@@ -6,8 +6,9 @@
  * Ownership  both are embedded in their owner, which must stay until closed_cb.
  * Callbacks  never inside the call that started them; none after close, except closed_cb.
  * Errors     ERR_REFUSED with errno when the kernel gives no descriptor; ERR_INVALID when there is
- * no such process. Units      struct mono: CLOCK_BOOTTIME in milliseconds. Threads    loop thread
- * only.
+ *            no such process.
+ * Units      struct mono: CLOCK_BOOTTIME in milliseconds.
+ * Threads    loop thread only.
  */
 #ifndef HOLDFAST_NET_LOOP_H
 #define HOLDFAST_NET_LOOP_H

@@ -2,10 +2,11 @@
  *
  * Purpose    transactions on an SQLite file that survive kill -9 and power loss once answered.
  * Ownership  struct store_db belongs to store_db_open's caller; change lists borrow the texts of
- * the request, except deleted keys of sessions, which store_changes_fini frees. Errors ERR_IN_DOUBT
- * means that a commit's outcome is not known: the process must end without answering, and what the
- * file holds is found out at the next start. Units      versions are revisions: +1 at each
- * transaction that writes, never reused. Threads    one; calls block for as long as the disk takes.
+ *            the request, except deleted keys of sessions, which store_changes_fini frees.
+ * Errors     ERR_IN_DOUBT means that a commit's outcome is not known: the process must end without
+ *            answering, and what the file holds is found out at the next start.
+ * Units      versions are revisions: +1 at each transaction that writes, never reused.
+ * Threads    one; calls block for as long as the disk takes.
  */
 #ifndef HOLDFAST_STORE_STORE_DB_H
 #define HOLDFAST_STORE_STORE_DB_H

@@ -2,8 +2,9 @@
  *
  * Purpose    count each session's ttl on CLOCK_BOOTTIME from its last keepalive.
  * Ownership  struct store_sessions lives in its owner; the database keeps ids and ttls only, so
- * that after a restart every session has its full ttl anew. Errors     ERR_REFUSED when there are
- * too many or the disk refuses. Threads    loop thread only.
+ *            that after a restart every session has its full ttl anew.
+ * Errors     ERR_REFUSED when there are too many or the disk refuses.
+ * Threads    loop thread only.
  */
 #ifndef HOLDFAST_STORE_STORE_SESSION_H
 #define HOLDFAST_STORE_STORE_SESSION_H
