@@ -51,6 +51,13 @@ static bool other_could_lead(const struct core *core)
     return false;
 }
 
+/* A release can be written now. */
+static bool can_release(const struct core *core)
+{
+    ASSERT(core != NULL);
+    return core->own.version != 0 && !core->own.unresolved && view_store_usable(core);
+}
+
 /* ha.md section 7: a start that takes longer than primary_start_timeout, while another could lead.
  */
 bool core_rule_holder_start_timeout(const struct core *core, struct core_plan *plan)
@@ -59,8 +66,9 @@ bool core_rule_holder_start_timeout(const struct core *core, struct core_plan *p
     const struct core_pending *pending = &core->pending[CORE_TARGET_POSTGRES];
     int64_t limit_ms = core->cluster.settings.primary_start_timeout_ms;
     if (!holds(core) || !pending->active || pending->type != CORE_ACTION_START_PRIMARY ||
-        mono_sub(core->now, pending->started_at) < limit_ms || !other_could_lead(core)) {
-        return false;
+        mono_sub(core->now, pending->started_at) < limit_ms || !other_could_lead(core) ||
+        !can_release(core)) {
+        return false; /* without an heir, or a store to name one, the start goes on */
     }
     (void)plan_add(plan, CORE_ACTION_STOP_HARD);
     return true;
@@ -74,8 +82,7 @@ bool core_rule_holder_release(const struct core *core, struct core_plan *plan)
     bool unusable = core->postgres.datadir != CORE_DATADIR_USABLE &&
                     core->postgres.datadir != CORE_DATADIR_UNKNOWN;
     if (!holds(core) || core->handover.active || !view_stopped(core) ||
-        !(core->primary_failed || at_once || unusable) || core->own.version == 0 ||
-        core->own.unresolved || !view_store_usable(core) ||
+        !(core->primary_failed || at_once || unusable) || !can_release(core) ||
         core->pending[CORE_TARGET_POSTGRES].active || !view_free(core, CORE_TARGET_LEASE)) {
         return false;
     }
