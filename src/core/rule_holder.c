@@ -83,8 +83,11 @@ bool core_rule_holder_release(const struct core *core, struct core_plan *plan)
                     core->postgres.datadir != CORE_DATADIR_UNKNOWN;
     if (!holds(core) || core->handover.active || !view_stopped(core) ||
         !(core->primary_failed || at_once || unusable) || !can_release(core) ||
-        core->pending[CORE_TARGET_POSTGRES].active || !view_free(core, CORE_TARGET_LEASE)) {
+        core->pending[CORE_TARGET_POSTGRES].active) {
         return false;
+    }
+    if (!view_free(core, CORE_TARGET_LEASE)) {
+        return true; /* a renewal is under way: the release follows it, and nothing starts before */
     }
     struct core_action *action = plan_add(plan, CORE_ACTION_LEASE_WRITE);
     action->u.lease = lease_renewal(core);
