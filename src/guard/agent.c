@@ -63,8 +63,10 @@ static enum err start(struct guard *guard, struct err_detail *detail)
     AUTO_CLOSE int mine = ends[0];
     AUTO_CLOSE int its = ends[1];
     pid_t pid = -1;
-    enum err err = spawn_agent(guard->agent_binary, guard->agent_argv, guard->page_fd, its,
-                               guard->priority.oom_score_before, &pid, detail);
+    const struct spawn_inheritance inheritance = {.page_fd = guard->page_fd,
+                                                  .control_fd = its,
+                                                  .oom_score = guard->priority.oom_score_before};
+    enum err err = spawn_agent(guard->agent_binary, guard->agent_argv, &inheritance, &pid, detail);
     if (err != ERR_OK) {
         return err;
     }

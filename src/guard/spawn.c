@@ -128,12 +128,14 @@ static enum err fork_child(pid_t *out_pid, struct err_detail *detail)
     return ERR_OK;
 }
 
-enum err spawn_agent(const char *binary, char *const *argv, int page_fd, int control_fd,
-                     int64_t oom_score, pid_t *out_pid, struct err_detail *detail)
+enum err spawn_agent(const char *binary, char *const *argv,
+                     const struct spawn_inheritance *inheritance, pid_t *out_pid,
+                     struct err_detail *detail)
 {
-    if (!str_format(page_variable, sizeof(page_variable), "%s=%d", CONTROL_ENV_PAGE_FD, page_fd) ||
+    if (!str_format(page_variable, sizeof(page_variable), "%s=%d", CONTROL_ENV_PAGE_FD,
+                    inheritance->page_fd) ||
         !str_format(control_variable, sizeof(control_variable), "%s=%d", CONTROL_ENV_CONTROL_FD,
-                    control_fd)) {
+                    inheritance->control_fd)) {
         return err_set(detail, ERR_INVALID, "environment");
     }
     pid_t pid = -1;
@@ -143,9 +145,9 @@ enum err spawn_agent(const char *binary, char *const *argv, int page_fd, int con
     }
     if (pid == 0) {
         reset_signals();
-        priority_reset_child(oom_score, false); /* it may have to start a new guard */
-        (void)fcntl(page_fd, F_SETFD, 0);
-        (void)fcntl(control_fd, F_SETFD, 0);
+        priority_reset_child(inheritance->oom_score, false); /* it may start a new guard */
+        (void)fcntl(inheritance->page_fd, F_SETFD, 0);
+        (void)fcntl(inheritance->control_fd, F_SETFD, 0);
         (void)execve(binary, argv, agent_environment);
         _exit(EXIT_NO_EXEC);
     }

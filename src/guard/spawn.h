@@ -21,8 +21,7 @@ enum spawn_step { SPAWN_DATA_DIR, SPAWN_LOG, SPAWN_EXEC, SPAWN_READY, SPAWN_STEP
 
 struct spawn_report {
     uint32_t step;
-    int32_t
-        sys_errno; /* 0 for SPAWN_READY: the exec comes next; the pipe's end means it was done */
+    int32_t sys_errno; /* 0: SPAWN_READY, the exec comes next; the pipe's end means it was done */
     struct page_inode datadir;
     struct page_inode exe;
 };
@@ -37,8 +36,16 @@ enum err spawn_init(const char *guard_binary, const char *agent_binary,
 /* True for what a server must not inherit: HOLDFAST_*, PATRONI_*, systemd's own. */
 bool spawn_hides(const char *variable);
 
-enum err spawn_agent(const char *binary, char *const *argv, int page_fd, int control_fd,
-                     int64_t oom_score, pid_t *out_pid, struct err_detail *detail) MUST_CHECK;
+/* What an agent inherits from the guard. */
+struct spawn_inheritance {
+    int page_fd;
+    int control_fd;
+    int64_t oom_score;
+};
+
+enum err spawn_agent(const char *binary, char *const *argv,
+                     const struct spawn_inheritance *inheritance, pid_t *out_pid,
+                     struct err_detail *detail) MUST_CHECK;
 
 /* out_pipe (non-blocking, close-on-exec) becomes the caller's. zombie: a pid that has to be gone
  * before the exec, 0 for none. */

@@ -31,7 +31,8 @@ static int setup(void **state)
     char text[32];
     struct err_detail detail;
     memset(&bench, 0, sizeof(bench));
-    assert_int_equal(socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_NONBLOCK, 0, ends), 0);
+    assert_int_equal(socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_NONBLOCK | SOCK_CLOEXEC, 0, ends),
+                     0);
     assert_int_equal(page_create(&bench.page, &page_fd, &detail), ERR_OK);
     bench.peer = ends[0];
     (void)snprintf(text, sizeof(text), "%d", page_fd);

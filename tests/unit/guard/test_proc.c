@@ -1,5 +1,6 @@
 /* /proc: odd command names, cut texts, identities, and signals that cannot hit strangers. */
 #include <errno.h>
+#include <fcntl.h>
 #include <poll.h>
 #include <setjmp.h>
 #include <signal.h>
@@ -106,7 +107,7 @@ static void test_this_process(void **state)
 static pid_t start_child(int *out_pipe)
 {
     int ends[2];
-    assert_int_equal(pipe(ends), 0);
+    assert_int_equal(pipe2(ends, O_CLOEXEC), 0);
     pid_t pid = fork();
     if (pid == 0) {
         char byte;
@@ -198,7 +199,7 @@ static void test_grandchildren_are_killed_and_counted(void **state)
 {
     (void)state;
     int ready[2];
-    assert_int_equal(pipe(ready), 0);
+    assert_int_equal(pipe2(ready, O_CLOEXEC), 0);
     pid_t parent = fork();
     if (parent == 0) {
         for (int i = 0; i < 3; i++) {
