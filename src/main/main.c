@@ -100,7 +100,18 @@ static int run_as_patroni(int argc, char **argv)
     return command_agent(argc, argv);
 }
 
-int main(int argc, char **argv)
+/* A stream keeps the error of what could not be written, so nobody else has to look: an answer that
+ * did not get out is no success. */
+static int finish(int status)
+{
+    if (fflush(stdout) == 0 && ferror(stdout) == 0) {
+        return status;
+    }
+    fputs("holdfast: cannot write to standard output\n", stderr);
+    return status == 0 ? 1 : status;
+}
+
+static int run(int argc, char **argv)
 {
     const char *slash = argc > 0 ? strrchr(argv[0], '/') : NULL;
     const char *called = slash != NULL ? slash + 1 : argc > 0 ? argv[0] : "holdfast";
@@ -128,4 +139,9 @@ int main(int argc, char **argv)
     }
     usage(stderr);
     return COMMAND_USAGE;
+}
+
+int main(int argc, char **argv)
+{
+    return finish(run(argc, argv));
 }
