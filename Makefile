@@ -6,6 +6,7 @@ PREFIX  ?= /usr/local
 DESTDIR ?=
 JOBS    ?=
 DEMO    ?= tools/demo
+BENCH   ?=
 
 NINJA     = ninja $(if $(JOBS),-j$(JOBS))
 RUN_TESTS = tools/run-tests
@@ -13,7 +14,7 @@ RUN_TESTS = tools/run-tests
 QUICK     = --suite house --suite unit --suite scenario --suite sim
 C_FILES   = find src tests -name '*.[ch]' | LC_ALL=C sort
 
-.PHONY: all deps demo demo-check test test-quick lint sanitize clang valgrind install clean
+.PHONY: all deps demo demo-check bench test test-quick lint sanitize clang valgrind install clean
 .DEFAULT_GOAL := all
 .NOTPARALLEL: # deps come before the build; ninja and meson spread the work by themselves
 
@@ -44,6 +45,10 @@ demo: deps all
 
 demo-check: deps all
 	$(DEMO) --check
+
+# As root. BENCH: its options, as in `make bench BENCH='--only switchover --runs 5'`.
+bench: deps all
+	/usr/bin/python3 tests/bench/bench.py --build $(BUILD) $(BENCH)
 
 test: deps all
 	@$(RUN_TESTS) $(BUILD)

@@ -70,8 +70,6 @@ static void write_config(FILE *file, const struct lab *lab, const struct lab_nod
                   "    maximum_lag_on_failover: 1048576\n"
                   "    postgresql:\n"
                   "      use_pg_rewind: true\n"
-                  "      parameters:\n"
-                  "        max_connections: 60\n"
                   "  initdb:\n"
                   "    - encoding: UTF8\n"
                   "    - locale: C.UTF-8\n"

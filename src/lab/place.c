@@ -323,15 +323,19 @@ bool lab_exists(const struct lab *lab)
 }
 
 /* "." and "..", the copied programs, the lock: nothing that somebody could miss. */
+static bool is_ours_always(const char *name)
+{
+    return str_equal(name, ".") || str_equal(name, "..") || str_equal(name, "bin") ||
+           str_equal(name, "lock");
+}
+
 static bool is_empty(const char *dir)
 {
     DIR *open_dir = opendir(dir);
     bool empty = open_dir != NULL;
     for (struct dirent *entry = empty ? readdir(open_dir) : NULL; entry != NULL;
          entry = readdir(open_dir)) {
-        const char *name = entry->d_name;
-        empty = empty && (str_equal(name, ".") || str_equal(name, "..") || str_equal(name, "bin") ||
-                          str_equal(name, "lock"));
+        empty = empty && is_ours_always(entry->d_name);
     }
     if (open_dir != NULL) {
         (void)closedir(open_dir); /* was only read */
@@ -576,4 +580,26 @@ enum err lab_remove_tree(const char *path, struct err_detail *detail)
         return err_set_errno(detail, ERR_REFUSED, errno, "cannot remove %s", path);
     }
     return ERR_OK;
+}
+
+enum err lab_clear(const struct lab *lab, struct err_detail *detail)
+{
+    char path[PATH_SIZE];
+    DIR *dir = opendir(lab->dir);
+    enum err err = dir != NULL ? ERR_OK : err_set_errno(detail, ERR_REFUSED, errno, "%s", lab->dir);
+    for (struct dirent *entry = dir != NULL ? readdir(dir) : NULL; entry != NULL && err == ERR_OK;
+         entry = readdir(dir)) {
+        if (!is_ours_always(entry->d_name) && !str_equal(entry->d_name, STATE_FILE)) {
+            lab_path(lab, path, "%s", entry->d_name);
+            err = lab_remove_tree(path, detail);
+        }
+    }
+    if (dir != NULL) {
+        (void)closedir(dir); /* was only read */
+    }
+    if (err == ERR_OK) { /* last: until then it is a lab's directory */
+        lab_path(lab, path, STATE_FILE);
+        err = lab_remove_tree(path, detail);
+    }
+    return err;
 }

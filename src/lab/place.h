@@ -83,6 +83,9 @@ int lab_node_find(const struct lab *lab, const char *name);
 /* The multi-host connection string that leads to whoever is primary. */
 void lab_conninfo(const struct lab *lab, const char *session_attrs, char *out, size_t out_size);
 
+/* Removes what an earlier lab has left in its directory; the copied programs stay, we may be one. */
+enum err lab_clear(const struct lab *lab, struct err_detail *detail) MUST_CHECK;
+
 /* Removes a directory with all below it, where there is one; what is a link is not followed. */
 enum err lab_remove_tree(const char *path, struct err_detail *detail) MUST_CHECK;
 

@@ -187,17 +187,7 @@ static enum err make_room(struct lab *lab, struct err_detail *detail)
     }
     say("removing what is left of an earlier lab");
     (void)node_end_all(&old, say); /* nothing runs: this clears shared memory */
-    static const char *const made[] = {"store", "log",
-                                       "lab.json"}; /* not bin: we may run from it */
-    char path[PATH_SIZE];
-    for (uint32_t i = 0; err == ERR_OK && i < old.node_count; i++) {
-        lab_path(lab, path, "%s", old.node[i].name);
-        err = lab_remove_tree(path, detail);
-    }
-    for (size_t i = 0; err == ERR_OK && i < sizeof(made) / sizeof(made[0]); i++) {
-        lab_path(lab, path, "%s", made[i]);
-        err = lab_remove_tree(path, detail);
-    }
+    err = lab_clear(lab, detail);
     return err == ERR_OK ? lab_make_dir(lab, detail) : err;
 }
 
