@@ -17,16 +17,48 @@ def pytest_runtest_makereport(item, call):
     outcome = yield
     report = outcome.get_result()
     if report.when == "call" and report.failed:
-        for cluster in getattr(item, "started_clusters", []):
+        for cluster in (getattr(item, "started_clusters", []) +
+                        getattr(item.module, "started_clusters", [])):
             report.sections.append(("logs of the cluster", cluster.logs()))
+
+
+def _binaries():
+    build = os.path.join(os.path.dirname(__file__), "..", "..", "build")
+    return (_binary("HOLDFAST_BINARY", os.path.join(build, "holdfast")),
+            _binary("HOLDFAST_GUARD_BINARY", os.path.join(build, "holdfast-guard")))
+
+
+@pytest.fixture(scope="module")
+def shared(request):
+    """Three nodes for all tests of a file; each begins with steps.settle(shared)."""
+    cluster = harness.Cluster(*_binaries(), 3)
+    request.module.started_clusters = [cluster]
+    request.addfinalizer(cluster.close)
+    cluster.start()
+    return cluster
+
+
+@pytest.fixture
+def unstarted(request):
+    """unstarted(nodes=3, **dynamic configuration): configured, nothing runs yet but the store."""
+    request.node.started_clusters = []
+
+    def make(nodes=3, **dcs):
+        cluster = harness.Cluster(*_binaries(), nodes, **dcs)
+        request.node.started_clusters.append(cluster)
+        request.addfinalizer(cluster.close)
+        cluster.store.start()
+        for node in cluster.nodes:
+            node.configure()
+        return cluster
+
+    return make
 
 
 @pytest.fixture
 def make_cluster(request):
     """make_cluster(nodes=3, **dynamic configuration): started, and closed whatever happens."""
-    build = os.path.join(os.path.dirname(__file__), "..", "..", "build")
-    holdfast = _binary("HOLDFAST_BINARY", os.path.join(build, "holdfast"))
-    guard = _binary("HOLDFAST_GUARD_BINARY", os.path.join(build, "holdfast-guard"))
+    holdfast, guard = _binaries()
     request.node.started_clusters = []
 
     def make(nodes=3, **dcs):

@@ -295,6 +295,7 @@ class Node:
 class Cluster:
     def __init__(self, holdfast, guard, nodes=3, **dcs):
         self.scope = "demo"
+        self.password = PASSWORD
         self.dcs = {"ttl": 2, "loop_wait": 0.5, "retry_timeout": 0.5,
                     "postgresql": {"use_pg_rewind": True}}
         self.dcs.update(dcs)
