@@ -8,6 +8,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "base/assert.h"
 #include "base/log.h"
@@ -112,6 +113,14 @@ static void local_connected(enum err err, const PGresult *result, const struct e
                      PG_SQL_TIMEOUT_MS, local_answered, job);
 }
 
+/* A copy that was never started: it has nothing that its source has not. */
+static bool fresh_copy(const struct pg_job *job)
+{
+    char path[PATH_SIZE];
+    return str_format(path, sizeof(path), "%s/backup_label", job->pg->config.data_dir) &&
+           access(path, F_OK) == 0;
+}
+
 /* Step, after pg_job_read_control. */
 enum pg_step pg_check_local(struct pg_job *job)
 {
@@ -134,6 +143,10 @@ enum pg_step pg_check_local(struct pg_job *job)
         return PG_STEP_WAIT;
     }
     local_from_control(job);
+    if (fresh_copy(job)) {
+        job->local.kind = PGHISTORY_REPLICA;
+        job->local.lsn = job->control.checkpoint_lsn;
+    }
     if (running) { /* on its way up: what is on disk counts as a standby's */
         job->local_running = true;
         job->local.kind = PGHISTORY_REPLICA;
@@ -164,6 +177,24 @@ static void dump_done(const struct pg_child_result *result, void *arg)
     pg_job_next(job);
 }
 
+/* The end of the last segment that follows `lsn` without a hole; 0: there is none. pg_waldump waits
+ * five seconds for a segment that does not exist. */
+static uint64_t wal_files_end(const struct pg_job *job, uint32_t timeline, uint64_t lsn)
+{
+    const uint64_t bytes = job->control.wal_segment_bytes;
+    ASSERT(bytes > 0);
+    const uint64_t per_name = UINT64_C(0x100000000) / bytes;
+    uint64_t segment = lsn / bytes;
+    const uint64_t first = segment;
+    char path[PATH_SIZE];
+    while (str_format(path, sizeof(path), "%s/pg_wal/%08X%08" PRIX64 "%08" PRIX64,
+                      job->pg->config.data_dir, timeline, segment / per_name, segment % per_name) &&
+           access(path, F_OK) == 0) {
+        segment++;
+    }
+    return segment == first ? 0 : segment * bytes;
+}
+
 /* Step: a former primary's last record. Of a clean shutdown it is the checkpoint; of a crash it is
  * the last one that can be read from the checkpoint's redo position on. */
 enum pg_step pg_check_dump(struct pg_job *job)
@@ -179,6 +210,12 @@ enum pg_step pg_check_dump(struct pg_job *job)
     char lsn[LSN_TEXT_SIZE];
     pg_binary(job->pg, "pg_waldump", binary);
     str_from_lsn(lsn, local->lsn);
+    const uint64_t end = wal_files_end(job, local->timeline, local->lsn);
+    if (end == 0) {
+        return PG_STEP_NEXT; /* nothing to dump: the position of pg_controldata stands */
+    }
+    char end_lsn[LSN_TEXT_SIZE];
+    str_from_lsn(end_lsn, end);
     const char *argv[] = {
         binary,
         "-p",
@@ -187,6 +224,8 @@ enum pg_step pg_check_dump(struct pg_job *job)
         arena_printf(&job->arena, "%u", local->timeline),
         "-s",
         lsn,
+        "-e",
+        end_lsn,
         local->kind == PGHISTORY_SHUT_DOWN ? "-n" : NULL,
         "1",
         NULL,

@@ -117,7 +117,7 @@ static enum err settings_add(const struct pg *pg, struct arena *arena, struct pg
     }
     for (size_t i = 0; i < pg->config.controlled_count; i++) {
         const struct pg_parameter *at = &pg->config.controlled[i];
-        if (!pgconf_is_command_line(at->name) && at->value != NULL) { /* wal_keep_size */
+        if (at->value != NULL) { /* as on the command line: a reload must find nothing to change */
             list[count++] = *at;
         }
     }
