@@ -19,7 +19,7 @@ static bool can_act(const struct core *core)
 bool core_rule_wait_datadir(const struct core *core, struct core_plan *plan)
 {
     ASSERT(core != NULL && plan != NULL);
-    return view_stopped(core) && !core->own.holding &&
+    return view_stopped(core) && !core->own.holding && !core->pending[CORE_TARGET_POSTGRES].active &&
            (core->postgres.datadir == CORE_DATADIR_INACCESSIBLE ||
             core->postgres.datadir == CORE_DATADIR_FOREIGN ||
             core->postgres.datadir == CORE_DATADIR_UNKNOWN);
