@@ -145,7 +145,9 @@ static void show_facts(struct demo *demo, const char *title)
     char sysid[64];
     char timeline[32];
     char rows[256];
-    (void)printf("\n%s (pg_controldata, psql):\n", title);
+    (void)printf(
+        "\n%s (pg_controldata, psql; a replica's timeline is that of its last restartpoint):\n",
+        title);
     for (uint32_t i = 0; i < demo->lab->node_count; i++) {
         control_value(demo->lab, i, "Database system identifier", sysid, sizeof(sysid));
         control_value(demo->lab, i, "Latest checkpoint's TimeLineID", timeline, sizeof(timeline));

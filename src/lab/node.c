@@ -269,8 +269,10 @@ static enum err find_part(const struct lab *lab, uint32_t index, enum node_part 
     node_list(lab, index, &list);
     const struct process *one = process_first(&list, kind_of(part));
     if (one == NULL) {
-        static const char *const names[] = {"guard", "postmaster", "agent", "guard"};
-        return err_set(detail, ERR_REFUSED, "no %s of %s runs", names[part], lab->node[index].name);
+        const char *name = part == NODE_POSTMASTER ? "postmaster"
+                           : part == NODE_AGENT    ? "agent"
+                                                   : "guard";
+        return err_set(detail, ERR_REFUSED, "no %s of %s runs", name, lab->node[index].name);
     }
     *out_id = one->id;
     return ERR_OK;
@@ -279,7 +281,7 @@ static enum err find_part(const struct lab *lab, uint32_t index, enum node_part 
 enum err node_kill(struct lab *lab, uint32_t index, enum node_part part, pid_t *out_pid,
                    struct err_detail *detail)
 {
-    struct process_id id;
+    struct process_id id = {.pid = 0};
     enum err err = find_part(lab, index, part, &id, detail);
     if (err != ERR_OK) {
         return err;
@@ -296,7 +298,7 @@ enum err node_signal(struct lab *lab, uint32_t index, enum node_part part, int s
                      pid_t *out_pid, struct err_detail *detail)
 {
     static struct process_list list;
-    struct process_id id;
+    struct process_id id = {.pid = 0};
     enum err err = find_part(lab, index, part, &id, detail);
     if (err != ERR_OK) {
         return err;
