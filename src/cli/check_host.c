@@ -92,9 +92,12 @@ static bool debian_conf_port(const char *version, const char *name, uint16_t por
         return false;
     }
     while (fgets(line, sizeof(line), file) != NULL) {
-        unsigned value;
-        if (sscanf(line, " port = %u", &value) == 1) { /* commented lines begin with '#' */
-            found = value;
+        int at = 0;
+        (void)sscanf(line, " port = %n", &at); /* at stays 0 elsewhere; comments begin with '#' */
+        if (at > 0) {
+            const char *value = line + at + (line[at] == '\'' ? 1 : 0);
+            unsigned long number = strtoul(value, NULL, 10);
+            found = number > 0 && number <= UINT16_MAX ? (unsigned)number : found;
         }
     }
     (void)fclose(file); /* only read */

@@ -33,7 +33,7 @@ size_t table_row(struct table *table)
         table->row_room = table->row_room == 0 ? 16 : table->row_room * 2;
         size_t cells = table->row_room * TABLE_COLUMNS_MAX;
         table->text = reallocarray(table->text, cells, sizeof(table->text[0]));
-        table->json = reallocarray(table->json, cells, sizeof(table->json[0]));
+        table->json = reallocarray(table->json, cells, sizeof(json_t *));
         ASSERT(table->text != NULL && table->json != NULL);
     }
     size_t row = table->row_count++;

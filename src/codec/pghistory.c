@@ -78,7 +78,7 @@ enum err pghistory_switchpoint(const char *text, uint32_t timeline, bool *out_fo
     bool found = false;
     uint64_t lsn = 0;
     for (const char *cursor = text;;) {
-        struct pghistory_entry entry;
+        struct pghistory_entry entry = {0};
         bool end = false;
         enum err err = pghistory_next(&cursor, &entry, &end, detail);
         if (err != ERR_OK) {
@@ -116,7 +116,7 @@ static enum err stretch_next(const char **cursor, uint32_t own, bool *done, stru
         *out = (struct stretch){0};
         return ERR_OK;
     }
-    struct pghistory_entry entry;
+    struct pghistory_entry entry = {0};
     bool end = false;
     enum err err = pghistory_next(cursor, &entry, &end, detail);
     if (err != ERR_OK) {
@@ -136,8 +136,8 @@ enum err pghistory_find_fork(uint32_t a, const char *a_text, uint32_t b, const c
     bool a_done = false;
     bool b_done = false;
     for (;;) {
-        struct stretch x;
-        struct stretch y;
+        struct stretch x = {0};
+        struct stretch y = {0};
         enum err err = stretch_next(&a_text, a, &a_done, &x, detail);
         if (err == ERR_OK) {
             err = stretch_next(&b_text, b, &b_done, &y, detail);

@@ -85,7 +85,7 @@ enum err page_create(struct page **out_page, int *out_fd, struct err_detail *det
         fcntl(fd, F_ADD_SEALS, F_SEAL_SHRINK | F_SEAL_GROW | F_SEAL_SEAL) != 0) {
         return err_set_errno(detail, ERR_REFUSED, errno, "cannot size the shared page");
     }
-    struct page *page;
+    struct page *page = NULL;
     enum err err = page_map(fd, &page, detail);
     if (err != ERR_OK) {
         return err;
@@ -108,7 +108,7 @@ enum err page_attach(int fd, struct page **out_page, struct err_detail *detail)
         return err_set(detail, ERR_INVALID, "descriptor %d has %lld bytes, a page has %d", fd,
                        (long long)st.st_size, PAGE_FD_SIZE);
     }
-    struct page *page;
+    struct page *page = NULL;
     enum err err = page_map(fd, &page, detail);
     if (err != ERR_OK) {
         return err;

@@ -89,7 +89,9 @@ static void __attribute__((noinline)) touch_stack(void)
 
 bool priority_lock_image(void)
 {
-    extern char __executable_start[]; /* the linker's names for where the program begins and ends */
+    /* The linker's names for where the program begins and ends.
+     * NOLINTNEXTLINE(bugprone-reserved-identifier,cert-dcl37-c,cert-dcl51-cpp) */
+    extern char __executable_start[];
     extern char end[];
     const uintptr_t from = (uintptr_t)__executable_start;
     return mlock(__executable_start, (uintptr_t)end - from) == 0;

@@ -83,15 +83,16 @@ static int open_socket(const struct sockaddr *address, socklen_t length, bool bo
 
 static uint16_t port_of(int fd)
 {
-    struct sockaddr_storage address;
+    union {
+        struct sockaddr_in6 v6;
+        struct sockaddr_in v4;
+        struct sockaddr any;
+    } address = {.v6 = {.sin6_family = AF_UNSPEC}};
     socklen_t length = sizeof address;
-    if (getsockname(fd, (struct sockaddr *)&address, &length) != 0) {
+    if (getsockname(fd, &address.any, &length) != 0) {
         return 0;
     }
-    if (address.ss_family == AF_INET6) {
-        return ntohs(((struct sockaddr_in6 *)&address)->sin6_port);
-    }
-    return ntohs(((struct sockaddr_in *)&address)->sin_port);
+    return ntohs(address.any.sa_family == AF_INET6 ? address.v6.sin6_port : address.v4.sin_port);
 }
 
 static void keep_socket(struct http_listen *listening, int fd)

@@ -336,6 +336,7 @@ static enum MHD_Result exchange_complete(struct http_exchange *exchange)
     return queue_answer(exchange);
 }
 
+/* NOLINTNEXTLINE(readability-function-size): as below */
 static enum MHD_Result on_request(void *arg, struct MHD_Connection *mhd, /* house: MHD's own form */
                                   const char *url, const char *method, const char *version,
                                   const char *upload_data, size_t *upload_data_size, void **context)

@@ -329,17 +329,31 @@ static void leftover_path(const struct pg *pg, char out[PATH_SIZE])
     }
 }
 
+/* "PID TICKS\n", taken apart in place. */
+static bool leftover_parse(char *text, int64_t *out_pid, uint64_t *out_ticks)
+{
+    char *blank = strchr(text, ' ');
+    if (blank == NULL) {
+        return false;
+    }
+    *blank = '\0';
+    blank[1 + strcspn(blank + 1, "\n")] = '\0';
+    return str_to_i64(text, out_pid) && str_to_u64(blank + 1, out_ticks) && *out_pid > 1 &&
+           *out_pid <= INT32_MAX;
+}
+
 void pg_job_kill_leftover(struct pg *pg)
 {
     char path[PATH_SIZE];
     char text[64];
     leftover_path(pg, path);
-    long long pid = 0;
-    unsigned long long ticks = 0;
+    int64_t pid = 0;
+    uint64_t ticks = 0;
     struct pg_proc proc;
-    if (pg_file_read(path, text, sizeof(text)) && sscanf(text, "%lld %llu", &pid, &ticks) == 2 &&
-        pid > 1 && pg_proc_stat(pid, &proc) && proc.start_ticks == ticks) {
-        log_warn("postgres_leftover_child", "pid=%lld what=\"killed: its agent is gone\"", pid);
+    if (pg_file_read(path, text, sizeof(text)) && leftover_parse(text, &pid, &ticks) &&
+        pg_proc_stat(pid, &proc) && proc.start_ticks == ticks) {
+        log_warn("postgres_leftover_child", "pid=%" PRId64 " what=\"killed: its agent is gone\"",
+                 pid);
         (void)kill((pid_t)-pid, SIGKILL); /* it led a group; who is gone is gone */
         (void)kill((pid_t)pid, SIGKILL);
     }

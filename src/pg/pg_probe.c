@@ -385,10 +385,8 @@ static void offline(struct pg *pg)
         }
         if (pg->look.standby_signal) {
             facts->primary = TRI_NO; /* removed before the first write after recovery */
-        } else if (same && before->primary == TRI_YES) {
-            facts->primary = TRI_YES;
-        } else if (facts->accepting == TRI_NO) {
-            facts->primary = TRI_YES; /* starting without a signal file */
+        } else if ((same && before->primary == TRI_YES) || facts->accepting == TRI_NO) {
+            facts->primary = TRI_YES; /* as before, or starting without a signal file */
         }
     }
     if (pg_child_running(&pg->probe_child)) {

@@ -119,6 +119,11 @@ static struct codes codes_of(const struct rest_view *view, const struct health_q
     return codes;
 }
 
+static bool either(const char *path, const char *name, const char *other_name)
+{
+    return str_equal(path, name) || str_equal(path, other_name);
+}
+
 /* Paths that need the cluster, by their whole text. */
 static int exact_code(const struct rest_view *view, const char *name, const char *path,
                       const struct codes *codes, struct mono now)
@@ -129,19 +134,19 @@ static int exact_code(const struct rest_view *view, const char *name, const char
     bool sync = health_sync_standby(view, name, now);
     bool quorum = health_quorum_standby(view, name, now);
     bool leads = codes->primary == YES || codes->standby_leader == YES;
-    if (str_equal(path, "/sync") || str_equal(path, "/synchronous")) {
+    if (either(path, "/sync", "/synchronous")) {
         return sync ? codes->replica : NO;
     }
     if (str_equal(path, "/quorum")) {
         return quorum ? codes->replica : NO;
     }
-    if (str_equal(path, "/async") || str_equal(path, "/asynchronous")) {
+    if (either(path, "/async", "/asynchronous")) {
         return sync || quorum ? NO : codes->replica;
     }
     if (str_equal(path, "/read-only-quorum")) {
         return leads ? YES : quorum ? codes->replica : NO;
     }
-    if (str_equal(path, "/read-only-sync") || str_equal(path, "/read-only-synchronous")) {
+    if (either(path, "/read-only-sync", "/read-only-synchronous")) {
         return leads ? YES : sync ? codes->replica : NO;
     }
     return NO;

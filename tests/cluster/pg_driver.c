@@ -281,6 +281,7 @@ static void turn(void)
     }
 }
 
+/* Its arguments are a name and a call, not expressions. NOLINTBEGIN(bugprone-macro-parentheses) */
 #define AWAIT(wait_name, call)                                                                     \
     struct wait wait_name = {0};                                                                   \
     call;                                                                                          \
@@ -290,6 +291,7 @@ static void turn(void)
         (void)fprintf(stderr, "%s: %s: %s\n", #call, err_name(wait_name.err),                      \
                       wait_name.detail.text);                                                      \
     }
+/* NOLINTEND(bugprone-macro-parentheses) */
 
 #define MUST(call_with_w)                                                                          \
     do {                                                                                           \

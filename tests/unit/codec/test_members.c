@@ -18,9 +18,9 @@ static struct member_info parse(const char *value)
 {
     struct member_info member;
     size_t size = strlen(value);
-    char *copy = malloc(size + 1); /* exactly as long as said */
+    char *copy = malloc(size > 0 ? size : 1); /* exactly as long as said */
     assert_non_null(copy);
-    memcpy(copy, value, size);
+    memcpy(copy, value, size); /* NOLINT(bugprone-not-null-terminated-result): on purpose */
     member_parse("n1", copy, size, 9, &member);
     free(copy);
     return member;

@@ -113,8 +113,8 @@ static void test_replica(void **state)
         "\"patroni\": {\"version\": \"4.1.4\", \"scope\": \"demo\", \"name\": \"n2\"}, "
         "\"watchdog_failed\": true}");
     postgres.received_lsn = 0; /* then what was replayed counts as received */
-    snprintf(postgres.replayed_timestamp, sizeof postgres.replayed_timestamp,
-             "2026-11-23 12:00:01+00:00");
+    (void)snprintf(postgres.replayed_timestamp, sizeof postgres.replayed_timestamp,
+                   "2026-11-23 12:00:01+00:00");
     postgres.replay_paused = true;
     json_t *json = status_write(&document);
     const json_t *xlog = json_object_get(json, "xlog");
@@ -140,7 +140,7 @@ static void test_server_that_does_not_answer(void **state)
     assert_document(
         &document, "{\"state\": \"unknown\", \"role\": \"standby_leader\", \"dcs_last_seen\": 0, "
                    "\"patroni\": {\"version\": \"4.1.4\", \"scope\": \"demo\", \"name\": \"n1\"}}");
-    snprintf(postgres.state, sizeof postgres.state, "starting");
+    (void)snprintf(postgres.state, sizeof postgres.state, "starting");
     assert_string_equal(status_state(&postgres), "starting");
 }
 
@@ -148,7 +148,7 @@ static void test_text_that_is_not_utf8(void **state)
 {
     (void)state;
     struct status_postgres postgres = primary();
-    snprintf(postgres.state, sizeof postgres.state, "lot \xe9t\xe9");
+    (void)snprintf(postgres.state, sizeof postgres.state, "lot \xe9t\xe9");
     struct status_document document = {
         .postgres = &postgres, .scope = "demo", .name = "n1", .version = "1", .tags_json = "[1"};
     json_t *json = status_write(&document);
