@@ -11,7 +11,8 @@
 
 #define CONFIRM_US (45 * SECOND_US) /* a person, and the TTL of the leader key */
 #define RESTORED_US                                                                                \
-    (60 * SECOND_US)        /* a list put back from a backup is not known to a holder cut off */
+    (60 * SECOND_US) /* a list put back from a backup is not known to a holder cut off */
+#define AWAY_US (2 * SECOND_US)
 #define BUSY_STEPS_MAX 6000 /* in one virtual second of one node */
 
 _Noreturn void check_fail(struct sim *sim, int node, const char *inv, const char *why)
@@ -47,12 +48,28 @@ static void check_acking(struct sim *sim, int node)
     }
 }
 
+/* L7: a person gave the lease away over the head of a paused primary. It may only run on until it
+ * reads that another one holds. */
+static void check_away(struct sim *sim, int node)
+{
+    const struct witness *w = &sim->node[node].witness;
+    bool ending = sim->node[node].pg.state != PG_UP;
+    if (w->away_seen_us != 0 && sim->now_us > w->away_seen_us + AWAY_US && !ending &&
+        agent_runs(sim, node)) {
+        check_fail(sim, node, "INV-1", "another holds by a person's order, and this one runs on");
+    }
+}
+
 void check_world(struct sim *sim)
 {
     int acking = 0;
     for (int i = 0; i < sim->nodes; i++) {
         const struct witness *w = &sim->node[i].witness;
-        if (!postgres_acking(sim, i) || w->ordered_away || w->grace_until_us > sim->now_us) {
+        if (!postgres_acking(sim, i) || w->grace_until_us > sim->now_us) {
+            continue;
+        }
+        if (w->ordered_away) {
+            check_away(sim, i);
             continue;
         }
         check_acking(sim, i);
@@ -91,6 +108,13 @@ static void see_cluster(struct sim *sim, int node, const struct core_cluster *cl
     w->seen_store = cluster->store_id;
     w->seen_revision = cluster->revision;
     w->seen_lease = cluster->lease;
+    bool other_holds = cluster->lease.present && cluster->lease.state == CORE_LEASE_HELD &&
+                       strcmp(cluster->lease.holder, sim->node[node].name) != 0;
+    if (!w->ordered_away) {
+        w->away_seen_us = 0;
+    } else if (other_holds && w->away_seen_us == 0) {
+        w->away_seen_us = sim->now_us;
+    }
     w->seen_failsafe = cluster->failsafe;
     if (cluster->linearizable && cluster->asked_at.ms > w->read_asked_ms) {
         w->read_asked_ms = cluster->asked_at.ms;
@@ -311,9 +335,20 @@ static void check_disarm(struct sim *sim, int node, const struct core_action *ac
     }
 }
 
+static bool needs_observation(enum core_action_type type)
+{
+    enum core_target target = core_action_target(type);
+    return target == CORE_TARGET_KEYS || target == CORE_TARGET_CHECK ||
+           (target == CORE_TARGET_POSTGRES && type != CORE_ACTION_STOP_FAST &&
+            type != CORE_ACTION_STOP_HARD);
+}
+
 void check_action(struct sim *sim, int node, const struct core_plan *plan,
                   const struct core_action *action)
 {
+    if (needs_observation(action->type)) {
+        check_observed(sim, node);
+    }
     switch ((int)action->type) {
     case CORE_ACTION_START_PRIMARY:
         check_start_primary(sim, node);
@@ -435,8 +470,9 @@ void check_promises(struct sim *sim, int node, const struct ask *ask)
     struct witness *w = &sim->node[node].witness;
     bool restored =
         sim->store.restored_us > 0 && sim->now_us - sim->store.restored_us < RESTORED_US;
-    uint32_t needed = restored ? ask->asked : list_in_force(sim, node);
-    if (!ask->promise || (needed & ~ask->granted) != 0 || ask->epoch > w->lease_epoch ||
+    bool covered = (list_in_force(sim, node) & ~ask->granted) == 0 ||
+                   (restored && (ask->asked & ~ask->granted) == 0);
+    if (!ask->promise || !covered || ask->epoch > w->lease_epoch ||
         w->lease_end_ms <= node_ms(sim, node)) {
         return;
     }

@@ -129,6 +129,8 @@ static int64_t job_us(struct sim *sim, enum core_action_type type)
     bool slow = sim->jobs_slow_until_us > sim->now_us;
     struct rng *rng = &sim->rng;
     int64_t factor = slow ? rng_range(rng, 1, 20) : 1;
+    int64_t left_s = (sim->phase_end_us - sim->now_us) / SECOND_US;
+    factor = factor > left_s + 1 ? left_s + 1 : factor; /* what is slow ends with the phase */
     switch ((int)type) {
     case CORE_ACTION_INITDB:
         return rng_range(rng, 500000, 2000000);
@@ -486,7 +488,9 @@ void postgres_interrupt(struct sim *sim, int node)
     pg->gen++;
     int64_t us = job_us(sim, CORE_ACTION_STOP_FAST);
     if (stuck) {
+        int64_t left_us = sim->phase_end_us - sim->now_us;
         us = rng_range(&sim->rng, SECOND_US, 20 * SECOND_US);
+        us = us > left_us + SECOND_US ? left_us + SECOND_US : us;
     }
     struct ev *gone = world_push(sim, EV_PG_GONE, sim->now_us + us, node);
     gone->gen = pg->gen;

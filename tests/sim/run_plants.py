@@ -109,8 +109,10 @@ def try_plant(plant, cc, root, objects, budget, show):
         for name in changed:
             mine[name] = os.path.join(work, name.replace("/", "_") + ".o")
             source = os.path.join(work, name)
-            subprocess.run([cc, *FLAGS, f"-I{root}/src", f"-I{root}/tests/sim", "-c", source,
-                            "-o", mine[name]], check=True)
+            try:
+                compile_one(cc, root, source, mine[name])
+            except subprocess.CalledProcessError:
+                return "the planted source does not compile"
         binary = os.path.join(work, "sim")
         link(cc, mine.values(), binary)
         start = time.monotonic()
@@ -134,7 +136,7 @@ def main():
     parser = argparse.ArgumentParser()
     parser.add_argument("root")
     parser.add_argument("--cc", default=os.environ.get("CC", "cc"))
-    parser.add_argument("--budget", type=int, default=300)
+    parser.add_argument("--budget", type=int, default=200)
     parser.add_argument("--only")
     parser.add_argument("--show", action="store_true")
     args = parser.parse_args()
@@ -146,6 +148,9 @@ def main():
         raise SystemExit("no plants")
     failed = 0
     with tempfile.TemporaryDirectory(prefix="holdfast-plants-") as out:
+        for name in ("src/base", "src/core", "tests/sim"):  # the tree may change under a long run
+            shutil.copytree(os.path.join(root, name), os.path.join(out, name))
+        root = out
         objects = build_base(args.cc, root, out)
         with concurrent.futures.ThreadPoolExecutor(max_workers=2) as pool:
             results = pool.map(

@@ -289,6 +289,7 @@ struct witness {
     uint64_t lease_epoch;
     bool unarmed;           /* that write said armed: false */
     bool ordered_away;      /* a person gave the lease to another in pause */
+    int64_t away_seen_us;   /* ... and it has read so; 0: not yet */
     int64_t grace_until_us; /* just thawed as a whole machine */
     bool seen;              /* a snapshot, since the agent runs */
     uint64_t seen_store;

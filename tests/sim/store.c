@@ -465,6 +465,7 @@ static bool apply_key(struct sim *sim, int node, struct call *call)
 void store_doubt_list(struct sim *sim, int node)
 {
     int64_t end_us = us_between(sim, SECOND_US, 4 * sim->settings.ttl_ms * 1000 + SECOND_US);
+    end_us = end_us < sim->phase_end_us ? end_us : sim->phase_end_us;
     sim->link_down_until_us[node][STORE_NODE] = end_us;
     sim->link_down_until_us[STORE_NODE][node] = end_us;
     trace_add(sim, node, "FAULT", "the answer to a new list is lost", 0, 0);

@@ -95,6 +95,11 @@ void trace_dump(const struct sim *sim)
            data->failover.candidate, data->settings.version == 0 ? "no config, " : "",
            (uint64_t)data->failsafe.names.count, (int)data->initialize, data->sysid,
            data->settings.pause ? ", PAUSED" : "");
+    printf("failsafe v%" PRIu64 ":", data->failsafe.version);
+    for (uint32_t i = 0; i < data->failsafe.names.count; i++) {
+        printf(" %s", data->failsafe.names.name[i]);
+    }
+    printf("\n");
     for (int i = 0; i < sim->nodes; i++) {
         dump_node(sim, i);
     }
