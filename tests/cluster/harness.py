@@ -77,17 +77,22 @@ def kill_pids(victims, number):
             pass
 
 
+def pids_marked(mark):
+    want = f"{MARK}={mark}".encode()
+    return [p for p in pids() if want in read_file(f"/proc/{p}/environ").split(b"\0")
+            and is_alive(p)]
+
+
 class Process:
     """A started process with its log."""
 
-    def __init__(self, cluster, argv, log):
-        self.log = log
-        self.mark = uuid.uuid4().hex
+    def __init__(self, cluster, argv, log, mark=""):
+        self.mark = mark
         env = {
             "PATH": f"{PG_BIN}:/usr/bin:/bin",
             "LC_ALL": "C.UTF-8",
             "HOME": cluster.dir,
-            MARK: self.mark,
+            MARK: mark,
         }
         for name in ("ASAN_OPTIONS", "UBSAN_OPTIONS"):
             if name in os.environ:
@@ -98,10 +103,7 @@ class Process:
                 cwd=cluster.dir, start_new_session=True, **cluster.user_options())
 
     def pids(self):
-        """Every process started by it that is alive, PostgreSQL's aside (they clobber environ)."""
-        want = f"{MARK}={self.mark}".encode()
-        return [p for p in pids() if want in read_file(f"/proc/{p}/environ").split(b"\0")
-                and is_alive(p)]
+        return pids_marked(self.mark)
 
     def wait(self, timeout=30):
         return self.popen.wait(timeout)
@@ -143,7 +145,8 @@ class Node:
         self.data_dir = os.path.join(self.dir, "data")
         self.config = os.path.join(self.dir, "holdfast.yml")
         self.log = os.path.join(self.dir, "agent.log")
-        self.process = None
+        self.process = None  # the last start's first process: the guard, until it is replaced
+        self.mark = uuid.uuid4().hex  # in the environment of everything that was ever started here
 
     def configure(self):
         cluster = self.cluster
@@ -181,7 +184,7 @@ class Node:
 
     def start(self):
         self.process = Process(self.cluster, [self.cluster.holdfast, "agent", self.config],
-                               self.log)
+                               self.log, self.mark)
 
     # ---- what runs ----
 
@@ -201,14 +204,17 @@ class Node:
         first = read_file(os.path.join(self.data_dir, "postmaster.pid")).split(b"\n")[0]
         return int(first) if first.isdigit() and is_alive(int(first)) else None
 
+    def own_pids(self):
+        """Guards and agents (PostgreSQL clobbers its environment)."""
+        return pids_marked(self.mark)
+
     def pids(self):
-        own = self.process.pids() if self.process is not None else []
-        return sorted(set(own + self.postgres_pids()))
+        return sorted(set(self.own_pids() + self.postgres_pids()))
 
     def pids_named(self, executable):
         """The node's processes of that executable: "holdfast" (the agent), "holdfast-guard"."""
         found = []
-        for pid in self.process.pids() if self.process is not None else []:
+        for pid in self.own_pids():
             try:
                 exe = os.readlink(f"/proc/{pid}/exe")
             except OSError:
@@ -330,11 +336,12 @@ class Cluster:
             node.start()
 
     def close(self):
-        for node in self.nodes:
-            if node.process is not None:
+        try:
+            for node in self.nodes:
                 node.kill_all()
-        self.store.stop(signal.SIGKILL)
-        shutil.rmtree(self.dir, ignore_errors=True)
+        finally:
+            self.store.stop(signal.SIGKILL)
+            shutil.rmtree(self.dir, ignore_errors=True)
 
     # ---- questions ----
 
@@ -365,5 +372,5 @@ class Cluster:
         parts = []
         for path in [os.path.join(self.dir, "store.log")] + [n.log for n in self.nodes]:
             text = read_file(path).decode(errors="replace").splitlines()
-            parts.append(f"==== {path}\n" + "\n".join(text[-60:]))
+            parts.append(f"==== {path}\n" + "\n".join(text[-150:]))
         return "\n".join(parts)

@@ -1,6 +1,9 @@
-/* Stand-ins for what the agent stands on, inside one process: a guard that answers from a thread, a
- * PostgreSQL that is a few variables, a REST server that only hands over its callbacks, and the
- * in-memory store behind dcs_local_open.
+/* fakes.h - stand-ins for what the agent stands on, inside one process.
+ *
+ * Purpose    a guard that answers from a thread, a PostgreSQL that is a few variables, a REST server
+ *            that only hands over its callbacks, and the in-memory store behind dcs_local_open.
+ * Ownership  globals of the test program; one agent at a time.
+ * Callbacks  everything answers on a later turn, as the contracts demand.
  */
 #ifndef HOLDFAST_TEST_AGENT_FAKES_H
 #define HOLDFAST_TEST_AGENT_FAKES_H
