@@ -137,7 +137,12 @@ static void recovery_add(const struct pg *pg, const struct pg_source *upstream,
 {
     conninfo[0] = '\0';
     pgconf_text_add(text, SECTION_MARK);
-    pgconf_text_add(text, PGCONF_UPSTREAM_FORMAT, upstream != NULL ? upstream->name : "");
+    char name[NAME_SIZE] = "";
+    if (upstream != NULL) {
+        str_set(name, sizeof(name), upstream->name);
+        name[strcspn(name, "\r\n")] = '\0'; /* a line break would end the comment */
+    }
+    pgconf_text_add(text, PGCONF_UPSTREAM_FORMAT, name);
     static const char *const targets[] = {"recovery_target", "recovery_target_lsn",
                                           "recovery_target_name", "recovery_target_time",
                                           "recovery_target_xid"};
@@ -288,8 +293,10 @@ static enum err write_all(const struct pg *pg, struct arena *arena, const char *
     struct pgconf_text text;
     pgconf_text_init(&text, buffer, PG_FILE_TEXT_SIZE);
     enum err err = main_render(pg, arena, &text, section);
-    if (err != ERR_OK || text.full ||
-        !str_format(path, sizeof(path), "%s/postgresql.conf", conf_dir(pg))) {
+    if (err != ERR_OK) {
+        return err_set(detail, err, "postgresql.conf: no memory");
+    }
+    if (text.full || !str_format(path, sizeof(path), "%s/postgresql.conf", conf_dir(pg))) {
         return err_set(detail, ERR_INVALID, "postgresql.conf: too large");
     }
     err = base_keep(pg, path, detail);
@@ -365,12 +372,13 @@ enum err pg_conf_rewrite(const struct pg *pg, struct arena *arena, bool *out_cha
     char path[PATH_SIZE];
     AUTO_FREE char *old = malloc(PG_FILE_TEXT_SIZE);
     ASSERT(old != NULL);
-    const char *section = NULL;
-    if (str_format(path, sizeof(path), "%s/postgresql.conf", conf_dir(pg)) &&
-        pg_file_read(path, old, PG_FILE_TEXT_SIZE)) {
-        section = strstr(old, SECTION_MARK);
+    old[0] = '\0';
+    if (!str_format(path, sizeof(path), "%s/postgresql.conf", conf_dir(pg)) ||
+        (!pg_file_read(path, old, PG_FILE_TEXT_SIZE) && access(path, F_OK) == 0)) {
+        /* written without its recovery section a standby would follow nobody */
+        return err_set(detail, ERR_INVALID, "cannot read %s", path);
     }
-    return write_all(pg, arena, section, out_changed, detail);
+    return write_all(pg, arena, strstr(old, SECTION_MARK), out_changed, detail);
 }
 
 /* ---- backups ---- */

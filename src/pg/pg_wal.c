@@ -63,24 +63,39 @@ static bool segment_wanted(const struct pg_job *job, const struct segment *segme
     return segment->timeline > job->fork.timeline;
 }
 
-static size_t segments_list(struct pg_job *job, const char *wal_dir, struct segment **out_list)
+/* The next name of the directory; *err tells an end that is none. What cannot be listed must not look
+ * like nothing to keep: the WAL is destroyed after this. */
+static const char *name_next(DIR *dir, const char *path, enum err *err, struct err_detail *detail)
+{
+    errno = 0;
+    const struct dirent *entry = readdir(dir);
+    if (entry == NULL && errno != 0) {
+        *err = err_set_errno(detail, ERR_INVALID, errno, "cannot read %s", path);
+    }
+    return entry != NULL ? entry->d_name : NULL;
+}
+
+static enum err segments_list(struct pg_job *job, const char *wal_dir, struct segment **out_list,
+                              size_t *out_count)
 {
     DIR *dir = opendir(wal_dir);
+    if (dir == NULL) {
+        return errno == ENOENT ? ERR_OK : /* an earlier clone got no further */
+                   err_set_errno(&job->detail, ERR_INVALID, errno, "cannot read %s", wal_dir);
+    }
     size_t count = 0;
     size_t room = 0;
     struct segment *list = NULL;
-    const struct dirent *entry;
-    while (dir != NULL && (entry = readdir(dir)) != NULL) {
+    enum err err = ERR_OK;
+    const char *name;
+    while ((name = name_next(dir, wal_dir, &err, &job->detail)) != NULL) {
         struct segment segment = {0};
-        char path[PATH_SIZE];
         struct stat st;
-        if (!pghistory_segment_parse(entry->d_name, job->control.wal_segment_bytes,
-                                     &segment.timeline, &segment.start) ||
-            !str_copy(segment.name, sizeof(segment.name), entry->d_name) ||
-            !segment_wanted(job, &segment) ||
-            !str_format(path, sizeof(path), "%s/%s", wal_dir, entry->d_name) ||
-            stat(path, &st) != 0) {
-            continue;
+        if (!pghistory_segment_parse(name, job->control.wal_segment_bytes, &segment.timeline,
+                                     &segment.start) ||
+            !str_copy(segment.name, sizeof(segment.name), name) || !segment_wanted(job, &segment) ||
+            fstatat(dirfd(dir), name, &st, 0) != 0) {
+            continue; /* not WAL, not wanted, or recycled just now */
         }
         segment.bytes = st.st_size;
         if (count == room) {
@@ -91,14 +106,13 @@ static size_t segments_list(struct pg_job *job, const char *wal_dir, struct segm
         }
         list[count++] = segment;
     }
-    if (dir != NULL) {
-        (void)closedir(dir); /* was only read */
-    }
+    (void)closedir(dir); /* was only read */
     if (count > 0) {
         qsort(list, count, sizeof(*list), by_position);
     }
     *out_list = list;
-    return count;
+    *out_count = count;
+    return err;
 }
 
 /* ---- earlier sets ---- */
@@ -164,21 +178,21 @@ static void sets_shrink(const char *sets, int64_t room_bytes)
 static enum err histories_copy(struct pg_job *job, const char *wal_dir)
 {
     DIR *dir = opendir(wal_dir);
+    if (dir == NULL) {
+        return err_set_errno(&job->detail, ERR_INVALID, errno, "cannot read %s", wal_dir);
+    }
     enum err err = ERR_OK;
-    const struct dirent *entry;
-    while (dir != NULL && err == ERR_OK && (entry = readdir(dir)) != NULL) {
+    const char *name;
+    while (err == ERR_OK && (name = name_next(dir, wal_dir, &err, &job->detail)) != NULL) {
         char from[PATH_SIZE];
         char to[PATH_SIZE];
-        size_t length = strlen(entry->d_name);
-        if (length == 16 && str_equal(entry->d_name + 8, ".history") &&
-            str_format(from, sizeof(from), "%s/%s", wal_dir, entry->d_name) &&
-            str_format(to, sizeof(to), "%s/%s", job->wal_copy_dir, entry->d_name)) {
+        if (strlen(name) == 16 && str_equal(name + 8, ".history") &&
+            str_format(from, sizeof(from), "%s/%s", wal_dir, name) &&
+            str_format(to, sizeof(to), "%s/%s", job->wal_copy_dir, name)) {
             err = pg_file_copy(from, to, &job->detail);
         }
     }
-    if (dir != NULL) {
-        (void)closedir(dir); /* was only read */
-    }
+    (void)closedir(dir); /* was only read */
     return err;
 }
 
@@ -238,15 +252,16 @@ static enum err copy_all(struct pg_job *job)
         return err_set(&job->detail, ERR_INVALID, "path too long");
     }
     AUTO_FREE struct segment *list = NULL;
-    size_t count = segments_list(job, wal_dir, &list);
-    if (count == 0) {
-        return ERR_OK;
+    size_t count = 0;
+    enum err err = segments_list(job, wal_dir, &list, &count);
+    if (err != ERR_OK || count == 0) {
+        return err;
     }
     int64_t wanted = 0;
     for (size_t i = 0; i < count; i++) {
         wanted += list[i].bytes;
     }
-    enum err err = pg_dir_make(sets, 0700, &job->detail);
+    err = pg_dir_make(sets, 0700, &job->detail);
     if (err != ERR_OK) {
         return err;
     }
@@ -262,7 +277,10 @@ static enum err copy_all(struct pg_job *job)
     if (err == ERR_OK) {
         err = pg_dir_fsync(job->wal_copy_dir, &job->detail);
     }
-    return err == ERR_OK ? pg_dir_fsync(sets, &job->detail) : err;
+    if (err == ERR_OK) {
+        err = pg_dir_fsync(sets, &job->detail);
+    }
+    return err == ERR_OK ? pg_dir_fsync(config->state_dir, &job->detail) : err;
 }
 
 /* Step: nothing to do when nothing diverged, or when the configuration switched it off. */
