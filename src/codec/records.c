@@ -389,6 +389,7 @@ void records_apply_config(const struct records_item *item, const struct records_
 static void snapshot_member(const struct records_item *item, const char *name,
                             struct records_context *context, struct core_cluster *cluster)
 {
+    ASSERT(name != NULL); /* the kind RECORDS_MEMBER has one */
     if (cluster->member_count == MEMBERS_MAX || strlen(name) >= NAME_SIZE) {
         context->dropped++;
         return;

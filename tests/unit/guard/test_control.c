@@ -41,7 +41,8 @@ static enum err check(void)
 static void test_every_type_passes_and_no_other_size_does(void **state)
 {
     (void)state;
-    for (uint16_t type = 1; type < CONTROL_TYPE_COUNT; type++) {
+    for (int number = 1; number < CONTROL_TYPE_COUNT; number++) {
+        uint16_t type = (uint16_t)number;
         make((enum control_type)type);
         size_t size = control_size(type);
         assert_int_equal(packet.head.size, size);
