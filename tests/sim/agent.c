@@ -100,9 +100,10 @@ static void start_action(struct sim *sim, int node, const struct core_action *ac
     }
 }
 
-static bool is_stop(enum core_action_type type)
+static bool overrides(enum core_action_type type)
 {
-    return type == CORE_ACTION_STOP_FAST || type == CORE_ACTION_STOP_HARD;
+    return type == CORE_ACTION_REPLACE_GUARD || type == CORE_ACTION_STOP_FAST ||
+           type == CORE_ACTION_STOP_HARD;
 }
 
 static void carry_out(struct sim *sim, int node, const struct core_plan *plan)
@@ -120,7 +121,7 @@ static void carry_out(struct sim *sim, int node, const struct core_plan *plan)
         struct pending *pending = &n->agent.pending[core_action_target(action->type)];
         check_action(sim, node, plan, action);
         if (core_action_target(action->type) != CORE_TARGET_NONE) {
-            if (pending->active && !is_stop(action->type)) {
+            if (pending->active && !overrides(action->type)) {
                 check_fail(sim, node, "contract", "two unfinished actions on one target");
             }
             *pending = (struct pending){.active = true, .type = action->type, .id = action->id};

@@ -218,13 +218,13 @@ static void check_promise_kept(struct sim *sim, int node)
     const struct node *n = &sim->node[node];
     const struct witness *w = &n->witness;
     const struct core_lease_record *seen = &w->seen_lease;
-    if (w->promised_to[0] == '\0' || node_ms(sim, node) >= w->promised_until_ms) {
+    if (w->promised_to[0] == '\0' || sim->now_us >= w->promised_until_us) {
         return;
     }
     bool gave_up = seen->present && seen->state != CORE_LEASE_HELD &&
                    strcmp(seen->holder, w->promised_to) == 0 && seen->epoch >= w->promised_epoch;
     if (!gave_up) {
-        trace_add(sim, node, "promised", "until, to", w->promised_until_ms,
+        trace_add(sim, node, "promised", "until, to", w->promised_until_us / 1000,
                   (int64_t)w->promised_epoch);
         check_fail(sim, node, "INV-1", "takes the lease against its own promise (L9)");
     }
@@ -262,7 +262,9 @@ static void check_takeover(struct sim *sim, int node, const struct core_plan *pl
 {
     const struct node *n = &sim->node[node];
     const struct witness *w = &n->witness;
-    bool rewrites = plan->page.deadline.ms > node_ms(sim, node);
+    int64_t now_ms = node_ms(sim, node);
+    bool rewrites = plan->page.deadline.ms > now_ms ||
+                    (w->lease_end_ms > now_ms && plan->page.epoch == w->lease_epoch);
     check_observed(sim, node);
     if (rewrites) {
         return; /* L5: the holder writes a rolled-back store anew */
@@ -416,8 +418,12 @@ static void lease_taken(struct sim *sim, int node, const struct core_lease_recor
         check_fail(sim, node, "INV-1", "an epoch is used again");
     }
     sim->stats->takeovers++;
+    /* A person may order away what a crash left behind; by itself a handoff loses nothing. */
+    bool ordered = strcmp(sim->store.data.failover.candidate, sim->node[node].name) == 0;
+    int giver = before->present ? node_find(sim, before->holder) : NOBODY;
+    bool clean = giver != NOBODY && sim->node[giver].pg.control == CORE_CONTROL_SHUT_DOWN;
     w->handed = before->present && before->state == CORE_LEASE_HANDING_TO &&
-                strcmp(before->to, sim->node[node].name) == 0;
+                strcmp(before->to, sim->node[node].name) == 0 && (clean || !ordered);
     check_overlap(sim, node, before);
 }
 
@@ -493,14 +499,16 @@ void check_promise_given(struct sim *sim, int node, const struct promise_request
     if (n->agent.pending[CORE_TARGET_LEASE].active) {
         check_fail(sim, node, "INV-1", "promises while its own takeover is under way (L9)");
     }
-    if (!n->has_memory || strcmp(n->memory.promised_to, request->body.holder) != 0 ||
-        n->memory.promised_epoch < request->body.epoch) {
-        check_fail(sim, node, "INV-1", "promises before the promise is on disk (L9)");
+    /* What survives the agent is the promise itself, or a ttl that every new start waits for. */
+    bool on_disk = n->has_memory && strcmp(n->memory.promised_to, request->body.holder) == 0 &&
+                   n->memory.promised_epoch >= request->body.epoch;
+    if (!on_disk && (!n->has_memory || n->memory.ttl_max_ms < request->body.ttl_ms)) {
+        check_fail(sim, node, "INV-1", "a promise that would not survive the agent (L8, L9)");
     }
     int64_t ttl_ms = request->body.ttl_ms;
-    int64_t until_ms = request->arrived_ms + ttl_ms + margin_ms(ttl_ms);
-    if (until_ms > w->promised_until_ms || w->promised_to[0] == '\0') {
-        w->promised_until_ms = until_ms;
+    int64_t until_us = node_true_us(sim, node, request->arrived_ms + ttl_ms + margin_ms(ttl_ms));
+    if (until_us > w->promised_until_us || w->promised_to[0] == '\0') {
+        w->promised_until_us = until_us;
     }
     w->promised_epoch = request->body.epoch;
     name_copy(w->promised_to, request->body.holder);

@@ -132,9 +132,6 @@ static bool crash_node(struct sim *sim, int node)
     n->up = false;
     n->witness.lease_end_ms = 0;
     n->witness.unarmed = false;
-    if (n->witness.promised_to[0] != '\0') { /* after a reboot an old promise counts as fresh */
-        n->witness.promised_to[0] = '\0';
-    }
     world_push(sim, EV_BOOT, end_us, node);
     return true;
 }
@@ -174,8 +171,20 @@ static bool hurt_postgres(struct sim *sim, enum fault fault, int node)
     return true;
 }
 
+static bool hide_disk(struct sim *sim, int node)
+{
+    struct postgres *pg = &sim->node[node].pg;
+    if (!node_runs(sim, node) || pg->datadir != CORE_DATADIR_USABLE || pg->job.active) {
+        return false;
+    }
+    pg->away_until_us = until(sim, 500, 20000);
+    hard(sim, pg->away_until_us);
+    postgres_lose_disk(sim, node, pg->datadir);
+    return true;
+}
+
 /* Only what others have as well: no fault may take away the last copy. */
-static bool lose_disk(struct sim *sim, int node)
+static bool lose_disk(struct sim *sim, enum fault fault, int node)
 {
     struct postgres *pg = &sim->node[node].pg;
     if (pg->primary || !node_runs(sim, node) || pg->datadir != CORE_DATADIR_USABLE) {
@@ -185,7 +194,11 @@ static bool lose_disk(struct sim *sim, int node)
         if (i != node && postgres_acking(sim, i) &&
             wal_contains(sim, sim->node[i].pg.pos, pg->pos)) {
             hard(sim, sim->now_us);
-            postgres_lose_disk(sim, node);
+            if (fault == FAULT_DISK_FOREIGN) {
+                postgres_foreign(sim, node);
+            } else {
+                postgres_lose_disk(sim, node, CORE_DATADIR_EMPTY);
+            }
             return true;
         }
     }
@@ -375,8 +388,8 @@ static bool write_order(struct sim *sim, bool switchover, int candidate)
 
 static void change_ttl(struct sim *sim)
 {
-    int64_t ttl_ms =
-        rng_chance(&sim->rng, 500) ? sim->settings.ttl_ms * 2 : sim->settings.ttl_ms / 2;
+    static const int percents[] = {200, 200, 50, 50, 150, 25, 10};
+    int64_t ttl_ms = sim->settings.ttl_ms * percents[rng_range(&sim->rng, 0, 6)] / 100;
     ttl_ms = ttl_ms < 1000 ? 1000 : ttl_ms > 12000 ? 12000 : ttl_ms;
     sim->settings.ttl_ms = ttl_ms;
     sim->settings.loop_wait_ms = ttl_ms / 5;
@@ -392,7 +405,9 @@ static bool person(struct sim *sim, enum fault fault, int node)
     if (!store_usable(sim) || sim->store.data.settings.version == 0) {
         return false;
     }
-    hard(sim, sim->now_us + 20 * SECOND_US);
+    if (fault != FAULT_TTL_CHANGE) {
+        hard(sim, sim->now_us + 20 * SECOND_US);
+    }
     switch ((int)fault) {
     case FAULT_SWITCHOVER:
         return write_order(sim, true, rng_chance(&sim->rng, 500) ? node : NOBODY);
@@ -450,7 +465,10 @@ static bool apply(struct sim *sim, enum fault fault, int node)
         hard(sim, sim->jobs_fail_until_us);
         return true;
     case FAULT_DISK_LOST:
-        return lose_disk(sim, node);
+    case FAULT_DISK_FOREIGN:
+        return lose_disk(sim, fault, node);
+    case FAULT_DISK_AWAY:
+        return hide_disk(sim, node);
     default:
         return hurt_postgres(sim, fault, node);
     }
@@ -499,13 +517,15 @@ void faults_choose_profile(struct sim *sim)
         weight[FAULT_LIST_DOUBT] = 0;
     } else if (kind == 1) { /* soft: INV-6 */
         weigh(sim, FAULT_STORE_DOWN, FAULT_STORE_FREEZE, 4);
+        weight[FAULT_TTL_CHANGE] = 2;
         weigh(sim, FAULT_SESSION_EXPIRE, FAULT_WATCH_SLOW, 1);
         weight[FAULT_LIST_DOUBT] = 0;
     } else if (kind == 2) {
         weigh(sim, FAULT_NET_ISOLATE, FAULT_NET_LATE, 4);
         weigh(sim, FAULT_AGENT_KILL, FAULT_AGENT_FREEZE, 2);
     } else if (kind == 3) {
-        weigh(sim, FAULT_NODE_CRASH, FAULT_DISK_LOST, 4);
+        weigh(sim, FAULT_NODE_CRASH, FAULT_DISK_AWAY, 4);
+        weight[FAULT_DISK_FOREIGN] = 1;
     } else if (kind == 4) {
         weigh(sim, FAULT_SWITCHOVER, FAULT_LEAVE, 4);
         weigh(sim, FAULT_LIST_DOUBT, FAULT_LIST_DOUBT, 4);
@@ -513,6 +533,7 @@ void faults_choose_profile(struct sim *sim)
         weigh(sim, FAULT_NET_ISOLATE, FAULT_NET_STORE, 2);
     } else {
         weigh(sim, 0, FAULT_COUNT - 1, 3);
+        weight[FAULT_DISK_FOREIGN] = 1;
         weight[FAULT_BOTH_KILL] = 2;
         weight[FAULT_STORE_WIPE] = 1;
         weight[FAULT_STORE_ROLLBACK] = 1;
@@ -562,6 +583,11 @@ void faults_heal(struct sim *sim)
         struct node *n = &sim->node[i];
         n->pg.hung_until_us = 0;
         n->pg.lagging_until_us = 0;
+        n->pg.away_until_us = 0;
+        if (n->pg.datadir == CORE_DATADIR_USABLE && sim->store.data.sysid != 0 &&
+            n->pg.sysid != sim->store.data.sysid) {
+            postgres_lose_disk(sim, i, CORE_DATADIR_EMPTY);
+        }
         if (!n->up) {
             world_push(sim, EV_BOOT, sim->now_us, i);
         } else if (!n->agent.alive && !n->guard.alive) {

@@ -16,6 +16,7 @@ struct options {
     bool trace;
     bool quiet;
     bool table;
+    bool every_rule; /* a rule that is never reached is a failure */
 };
 
 static double cpu_seconds(void)
@@ -28,7 +29,8 @@ static double cpu_seconds(void)
 static _Noreturn void usage(void)
 {
     fprintf(stderr, "usage: sim [--seeds A..B | --seed N] [--hours H] [--trace] [--quiet] "
-                    "[--no-table]\n  H: virtual hours of each seed (1)\n");
+                    "[--no-table] [--every-rule]\n  H: virtual hours of each seed (1)\n  "
+                    "--every-rule: fails when a rule of the core was never reached\n");
     exit(2);
 }
 
@@ -64,6 +66,8 @@ static struct options parse(int argc, char **argv)
             out.trace = true;
         } else if (strcmp(argv[i], "--quiet") == 0) {
             out.quiet = true;
+        } else if (strcmp(argv[i], "--every-rule") == 0) {
+            out.every_rule = true;
         } else if (strcmp(argv[i], "--no-table") == 0) {
             out.table = false;
         } else {
@@ -145,6 +149,18 @@ static void report(const struct stats *stats, const struct options *options, dou
     }
 }
 
+static int rules_missed(const struct stats *stats)
+{
+    int missed = 0;
+    for (int r = 0; r < CORE_REASON_COUNT; r++) {
+        if (stats->reason[r] == 0) {
+            printf("NEVER REACHED: rule %s\n", core_reason_name((enum core_reason)r));
+            missed++;
+        }
+    }
+    return missed;
+}
+
 int main(int argc, char **argv)
 {
     struct options options = parse(argc, argv);
@@ -170,7 +186,8 @@ int main(int argc, char **argv)
     if (!options.quiet) {
         report(stats, &options, cpu_seconds() - start);
     }
+    int missed = options.every_rule ? rules_missed(stats) : 0;
     free(sim);
     free(stats);
-    return 0;
+    return missed == 0 ? 0 : 1;
 }

@@ -70,6 +70,10 @@ void postgres_facts(const struct sim *sim, int node, struct core_postgres *out_f
                          : pg->primary && pg->state != PG_DOWN ? TRI_YES
                                                                : TRI_NO;
     out_facts->datadir = pg->datadir;
+    if (pg->away_until_us > sim->now_us) {
+        out_facts->datadir = CORE_DATADIR_INACCESSIBLE;
+        return;
+    }
     out_facts->control = pg->datadir == CORE_DATADIR_USABLE ? pg->control : CORE_CONTROL_UNKNOWN;
     out_facts->upstream[0] = '\0';
     if (pg->upstream != NOBODY) {
@@ -199,7 +203,7 @@ static bool possible(const struct sim *sim, int node, enum core_action_type type
     if (needs_process(type)) {
         return pg->state == PG_UP && (type != CORE_ACTION_PROMOTE || !pg->primary);
     }
-    if (pg->state != PG_DOWN) {
+    if (pg->state != PG_DOWN || pg->away_until_us > sim->now_us) {
         return false;
     }
     if (type == CORE_ACTION_INITDB) {
@@ -332,6 +336,19 @@ static enum core_outcome copy_done(struct sim *sim, int node)
     return CORE_OUTCOME_APPLIED;
 }
 
+static void make_cluster(struct sim *sim, int node)
+{
+    struct postgres *pg = &sim->node[node].pg;
+    pg->datadir = CORE_DATADIR_USABLE;
+    pg->torn = false;
+    pg->sysid = 7000 + ++sim->sysids;
+    pg->pos = (struct pos){.branch = branch_new(sim, 0, 1000), .lsn = 2000};
+    pg->sent_lsn = pg->pos.lsn;
+    pg->control = CORE_CONTROL_SHUT_DOWN;
+    pg->shutdown_lsn = pg->pos.lsn;
+    pg->primary = false;
+}
+
 static enum core_outcome local_done(struct sim *sim, int node)
 {
     struct postgres *pg = &sim->node[node].pg;
@@ -341,15 +358,8 @@ static enum core_outcome local_done(struct sim *sim, int node)
     }
     switch ((int)type) {
     case CORE_ACTION_INITDB:
-        pg->datadir = CORE_DATADIR_USABLE;
-        pg->torn = false;
-        pg->sysid = 7000 + ++sim->sysids;
-        pg->pos = (struct pos){.branch = branch_new(sim, 0, 1000), .lsn = 2000};
-        pg->sent_lsn = pg->pos.lsn;
-        pg->control = CORE_CONTROL_SHUT_DOWN;
-        pg->shutdown_lsn = pg->pos.lsn;
+        make_cluster(sim, node);
         pg->set_up = false;
-        pg->primary = false;
         break;
     case CORE_ACTION_SETUP:
         pg->set_up = true;
@@ -554,16 +564,35 @@ void postgres_power_off(struct sim *sim, int node)
     sim->node[node].witness.ordered_away = false;
 }
 
-/* Another empty disk where the data directory was. */
-void postgres_lose_disk(struct sim *sim, int node)
+/* Another disk, or none, where the data directory was. */
+void postgres_lose_disk(struct sim *sim, int node, enum core_datadir datadir)
 {
     struct postgres *pg = &sim->node[node].pg;
     job_finish(sim, node, CORE_OUTCOME_NOT_APPLIED);
     postgres_power_off(sim, node);
-    pg->datadir = CORE_DATADIR_EMPTY;
-    pg->torn = false;
-    pg->rewind_failed = false;
+    pg->datadir = datadir;
+    pg->torn = pg->torn && datadir == CORE_DATADIR_USABLE;
+    pg->rewind_failed = pg->rewind_failed && datadir == CORE_DATADIR_USABLE;
     agent_tell_postgres(sim, node);
+}
+
+void postgres_foreign(struct sim *sim, int node)
+{
+    postgres_lose_disk(sim, node, CORE_DATADIR_EMPTY);
+    make_cluster(sim, node);
+    sim->node[node].pg.set_up = true;
+}
+
+void postgres_standalone(struct sim *sim, int node)
+{
+    struct postgres *pg = &sim->node[node].pg;
+    make_cluster(sim, node);
+    pg->set_up = true;
+    pg->primary = true;
+    pg->checkpointed = true;
+    pg->control = CORE_CONTROL_IN_PRODUCTION;
+    pg->state = PG_UP;
+    pg->incarnation = ++sim->incarnations;
 }
 
 /* The postmaster dies, its backends do not at once. */
@@ -598,12 +627,20 @@ void postgres_agent_died(struct sim *sim, int node)
 
 /* ---- clients and replication ---- */
 
+/* Its walsenders run: to the end of a fast stop, too. */
+static bool sends(const struct sim *sim, int node)
+{
+    const struct postgres *pg = &sim->node[node].pg;
+    return serves(sim, node) ||
+           (node_runs(sim, node) && pg->state == PG_STOPPING && !pg->killed && pg->primary);
+}
+
 static void receive(struct sim *sim, int node)
 {
     struct postgres *pg = &sim->node[node].pg;
     int from = pg->upstream;
     pg->streaming = false;
-    if (!serves(sim, node) || pg->primary || from == NOBODY || from == node || !serves(sim, from) ||
+    if (!serves(sim, node) || pg->primary || from == NOBODY || from == node || !sends(sim, from) ||
         !link_up(sim, from, node) || !link_up(sim, node, from)) {
         return;
     }

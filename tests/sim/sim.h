@@ -46,6 +46,8 @@
     X(JOBS_FAIL, "jobs_fail")                                                                      \
     X(REPLICA_LAG, "replica_lag")                                                                  \
     X(DISK_LOST, "disk_lost")                                                                      \
+    X(DISK_FOREIGN, "disk_foreign")                                                                \
+    X(DISK_AWAY, "disk_away")                                                                      \
     X(STORE_DOWN, "store_down")                                                                    \
     X(STORE_FREEZE, "store_freeze")                                                                \
     X(STORE_ROLLBACK, "store_rollback")                                                            \
@@ -249,6 +251,7 @@ struct postgres {
     uint64_t shutdown_lsn;
     uint64_t sent_lsn; /* what replicas may have by now */
     int64_t hung_until_us;
+    int64_t away_until_us; /* the data directory cannot be read */
     int64_t lagging_until_us;
     struct job job;
     bool rewind_failed;
@@ -306,8 +309,7 @@ struct witness {
     int64_t last_step_ms;
     uint64_t promised_epoch;
     char promised_to[NAME_SIZE];
-    int64_t promised_until_ms;
-    uint32_t promised_boot;
+    int64_t promised_until_us; /* true time: it outlives agent and machine */
     int64_t busy_second;
     int busy_steps;
     bool handed;           /* the lease came by handing_to */
@@ -509,7 +511,9 @@ void postgres_check(struct sim *sim, int node, const struct core_action *action)
 void postgres_kill(struct sim *sim, int node, int64_t writes_end_us); /* hard, all of it */
 void postgres_interrupt(struct sim *sim, int node);                   /* fast shutdown begins */
 void postgres_power_off(struct sim *sim, int node);
-void postgres_lose_disk(struct sim *sim, int node);
+void postgres_lose_disk(struct sim *sim, int node, enum core_datadir datadir);
+void postgres_foreign(struct sim *sim, int node);    /* the data directory of another cluster */
+void postgres_standalone(struct sim *sim, int node); /* a primary from before Holdfast */
 void postgres_orphan(struct sim *sim, int node);
 void postgres_agent_died(struct sim *sim, int node);
 void postgres_on_ready(struct sim *sim, const struct ev *ev);

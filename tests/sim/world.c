@@ -396,6 +396,26 @@ static void node_reset(struct sim *sim, int node)
     n->guard.alive = true;
 }
 
+/* Most clusters start from nothing; some adopt a server, some fail at the first attempt. */
+static void choose_start(struct sim *sim)
+{
+    bool adopts = rng_chance(&sim->rng, 100);
+    for (int i = 0; i < sim->nodes; i++) {
+        int64_t at_us = rng_range(&sim->rng, 0, SECOND_US);
+        if (adopts && i > 0) {
+            at_us += 5 * SECOND_US; /* first the agent of the running server, then the others */
+        }
+        world_push(sim, EV_AGENT_START, at_us, i);
+    }
+    if (adopts) {
+        postgres_standalone(sim, 0);
+        sim->node[0].witness.unarmed = true; /* nobody leads it yet */
+    } else if (rng_chance(&sim->rng, 100)) {
+        sim->jobs_fail_until_us = 4 * SECOND_US;
+        sim->demand_from_us = 10 * SECOND_US;
+    }
+}
+
 void world_reset(struct sim *sim, uint64_t seed)
 {
     struct stats *stats = sim->stats;
@@ -423,8 +443,8 @@ void world_reset(struct sim *sim, uint64_t seed)
     store_reset(sim);
     for (int i = 0; i < sim->nodes; i++) {
         node_reset(sim, i);
-        world_push(sim, EV_AGENT_START, us_between(sim, 0, SECOND_US), i);
     }
+    choose_start(sim);
     world_push(sim, EV_WRITE, 50000, NOBODY);
     world_push(sim, EV_STORE_SAVE, 10 * SECOND_US, NOBODY);
     /* The first phase is a heal: the cluster has to come up from nothing. */
