@@ -13,6 +13,7 @@
 #include "base/str.h"
 #include "codec/localproto.h"
 #include "dcs/dcs.h"
+#include "dcs/frames.h"
 #include "dcs/mirror.h"
 #include "dcs/pending.h"
 
@@ -31,9 +32,7 @@ struct local_conn {
     uv_connect_t connect;
     struct local *local; /* NULL once given up; freed when the pipe is closed */
     struct local *owner;
-    char *input; /* the start of a frame whose newline has not come yet */
-    size_t input_used;
-    size_t input_size;
+    struct frames frames;
 };
 
 /* One frame on its way out. */
@@ -109,7 +108,7 @@ static void conn_closed_cb(uv_handle_t *handle)
     struct local_conn *conn = handle->data;
     struct local *local = conn->owner;
     ASSERT(conn->local == NULL);
-    free(conn->input);
+    frames_fini(&conn->frames);
     free(conn);
     handle_closed(local);
 }
@@ -558,46 +557,19 @@ static void on_line(struct local_conn *conn, const char *line, size_t size)
     }
 }
 
-static void input_keep(struct local_conn *conn, const char *data, size_t size)
-{
-    ASSERT(conn->local != NULL);
-    if (conn->input_used + size > LOCALPROTO_FRAME_MAX) {
-        conn_cut(conn->local, "oversized frame");
-        return;
-    }
-    if (conn->input_used + size > conn->input_size) {
-        size_t room = conn->input_size * 2;
-        room = room < conn->input_used + size ? conn->input_used + size : room;
-        conn->input = realloc(conn->input, room);
-        ASSERT(conn->input != NULL);
-        conn->input_size = room;
-    }
-    memcpy(conn->input + conn->input_used, data, size);
-    conn->input_used += size;
-}
-
 static void on_input(struct local_conn *conn, const char *data, size_t size)
 {
     ASSERT(data != NULL);
     conn->local->silent_ticks = 0;
-    while (size > 0 && conn->local != NULL) {
-        const char *newline = memchr(data, '\n', size);
-        if (newline == NULL) {
-            input_keep(conn, data, size);
-            break;
-        }
-        size_t length = (size_t)(newline - data);
-        if (conn->input_used == 0) {
-            on_line(conn, data, length);
-        } else {
-            input_keep(conn, data, length);
-            if (conn->local != NULL) {
-                on_line(conn, conn->input, conn->input_used);
-            }
-            conn->input_used = 0;
-        }
-        data = newline + 1;
-        size -= length + 1;
+    const char *line = NULL;
+    size_t length = 0;
+    enum frames_step step = FRAMES_MORE;
+    while (conn->local != NULL &&
+           (step = frames_next(&conn->frames, &data, &size, &line, &length)) == FRAMES_LINE) {
+        on_line(conn, line, length);
+    }
+    if (conn->local != NULL && step == FRAMES_TOO_LONG) {
+        conn_cut(conn->local, "oversized frame");
     }
     if (conn->local != NULL && conn->local->watch_dirty) { /* once for all that came together */
         watch_tell(conn->local, DCS_WATCH_CHANGES);

@@ -13,6 +13,7 @@
 #include "base/assert.h"
 #include "base/log.h"
 #include "base/str.h"
+#include "dcs/frames.h"
 
 #define READ_CHUNK 65536
 
@@ -21,9 +22,7 @@ struct store_client {
     struct store_server *server;
     struct store_client *next;
     char base[STORE_KEY_SIZE]; /* "" before HELLO */
-    char *input;               /* the start of a frame whose newline has not come yet */
-    size_t input_used;
-    size_t input_size;
+    struct frames frames;
     bool watching;
     bool closing;
 };
@@ -40,7 +39,7 @@ static void client_closed_cb(uv_handle_t *handle)
 {
     struct store_client *client = handle->data;
     ASSERT(client->closing);
-    free(client->input);
+    frames_fini(&client->frames);
     free(client);
 }
 
@@ -373,46 +372,19 @@ static void serve_line(struct store_client *client, const char *line, size_t siz
 
 /* ---- input ---- */
 
-static void input_keep(struct store_client *client, const char *data, size_t size)
-{
-    ASSERT(!client->closing);
-    if (client->input_used + size > LOCALPROTO_FRAME_MAX) {
-        client_fail(client, 0, LOCALPROTO_INVALID, "the frame is too long");
-        client_drop(client, "oversized frame");
-        return;
-    }
-    if (client->input_used + size > client->input_size) {
-        size_t room = client->input_size * 2;
-        room = room < client->input_used + size ? client->input_used + size : room;
-        client->input = realloc(client->input, room);
-        ASSERT(client->input != NULL);
-        client->input_size = room;
-    }
-    memcpy(client->input + client->input_used, data, size);
-    client->input_used += size;
-}
-
 static void client_input(struct store_client *client, const char *data, size_t size)
 {
     ASSERT(data != NULL);
-    while (size > 0 && !client->closing) {
-        const char *newline = memchr(data, '\n', size);
-        if (newline == NULL) {
-            input_keep(client, data, size);
-            return;
-        }
-        size_t length = (size_t)(newline - data);
-        if (client->input_used == 0) {
-            serve_line(client, data, length);
-        } else {
-            input_keep(client, data, length);
-            if (!client->closing) {
-                serve_line(client, client->input, client->input_used);
-            }
-            client->input_used = 0;
-        }
-        data = newline + 1;
-        size -= length + 1;
+    const char *line = NULL;
+    size_t length = 0;
+    enum frames_step step = FRAMES_MORE;
+    while (!client->closing &&
+           (step = frames_next(&client->frames, &data, &size, &line, &length)) == FRAMES_LINE) {
+        serve_line(client, line, length);
+    }
+    if (!client->closing && step == FRAMES_TOO_LONG) {
+        client_fail(client, 0, LOCALPROTO_INVALID, "the frame is too long");
+        client_drop(client, "oversized frame");
     }
 }
 
