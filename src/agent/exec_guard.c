@@ -12,10 +12,11 @@
 #include "base/str.h"
 
 #define REPLACEMENT_MS_MAX 1000 /* no HELLO within this: tried again */
+#define BELIEVED_AFTER_MS 500   /* two beats of a guard: see guard_alive */
 
 /* ---- facts ---- */
 
-static enum tri guard_alive(struct exec_guard *guard, struct mono now)
+static enum tri guard_alive(const struct exec_guard *guard, struct mono now)
 {
     if (guard->gone) {
         return TRI_NO;
@@ -23,8 +24,24 @@ static enum tri guard_alive(struct exec_guard *guard, struct mono now)
     if (!guard_client_stale(&guard->client, now)) {
         return TRI_YES;
     }
-    return guard->looked ? TRI_NO
-                         : TRI_UNKNOWN; /* after a gap of our own an old beat is no proof */
+    /* After a gap of our own an old beat is no proof: the guard may have stood still with us. */
+    return mono_sub(now, guard->running_since) < BELIEVED_AFTER_MS ? TRI_UNKNOWN : TRI_NO;
+}
+
+static void order_ended(struct agent *agent, enum core_outcome outcome);
+
+static void news_fired(uv_timer_t *timer)
+{
+    exec_guard_report(timer->data, true);
+}
+
+/* On a turn of its own: who notices is in the midst of something. */
+static void report_soon(struct exec_guard *guard)
+{
+    if (!uv_is_closing((uv_handle_t *)&guard->news_timer)) {
+        int started = uv_timer_start(&guard->news_timer, news_fired, 0, 0);
+        ASSERT(started == 0);
+    }
 }
 
 static void guard_gone(struct exec_guard *guard)
@@ -33,6 +50,15 @@ static void guard_gone(struct exec_guard *guard)
     if (guard->poll != NULL) {
         (void)uv_poll_stop(&guard->poll->handle); /* an ended socket stays readable */
     }
+    report_soon(guard);
+}
+
+/* An order to a guard that is no more has no answer; only the next guard can tell what came of it.
+ * (A replacement is that next guard: it has a time of its own.) */
+static bool order_orphaned(const struct exec_guard *guard)
+{
+    return guard->active && guard->facts.alive == TRI_NO &&
+           guard->done.type != CORE_ACTION_REPLACE_GUARD;
 }
 
 void exec_guard_report(struct agent *agent, bool only_changes)
@@ -46,15 +72,19 @@ void exec_guard_report(struct agent *agent, bool only_changes)
     bool changed = facts.alive != guard->facts.alive || facts.armed != guard->facts.armed ||
                    facts.armed_epoch != guard->facts.armed_epoch ||
                    facts.fenced != guard->facts.fenced;
-    if (only_changes && !changed) {
-        return;
+    if (changed || !only_changes) {
+        if (facts.alive == TRI_NO && guard->facts.alive != TRI_NO) {
+            log_error("guard_lost", "message=\"the guard does not beat\"");
+        }
+        guard->facts = facts;
+        struct core_event event = {.type = CORE_EVENT_GUARD, .u.guard = facts};
+        agent_deliver(agent, &event);
     }
-    if (facts.alive == TRI_NO && guard->facts.alive != TRI_NO) {
-        log_error("guard_lost", "message=\"the guard does not beat\"");
+    if (order_orphaned(guard)) {
+        log_warn("guard_order", "action=%s result=unknown detail=\"the guard is gone\"",
+                 core_action_name(guard->done.type));
+        order_ended(agent, CORE_OUTCOME_UNKNOWN);
     }
-    guard->facts = facts;
-    struct core_event event = {.type = CORE_EVENT_GUARD, .u.guard = facts};
-    agent_deliver(agent, &event);
 }
 
 /* ---- answers ---- */
@@ -64,11 +94,14 @@ static void order_ended(struct agent *agent, enum core_outcome outcome)
     struct exec_guard *guard = &agent->guard;
     ASSERT(guard->active);
     guard->active = false;
+    (void)uv_timer_stop(&guard->replace_timer); /* always 0 */
     guard->done.outcome = outcome;
     struct core_done done = guard->done;
     exec_guard_report(agent, false);
     agent_done(agent, &done);
 }
+
+static void process_stop(void *arg, bool hard);
 
 static void start_ended(struct agent *agent, enum err err, int64_t pid, uint64_t start_ticks,
                         const struct err_detail *detail)
@@ -86,7 +119,7 @@ static void refused(struct agent *agent, const struct control_refused *packet)
     } else if (guard->start_id != 0 && packet->head.id == guard->start_id) {
         struct err_detail detail = {.sys_errno = packet->sys_errno};
         str_copy_cut(detail.text, sizeof(detail.text), packet->text);
-        start_ended(agent, ERR_REFUSED, 0, 0, &detail);
+        start_ended(agent, (enum err)packet->err, 0, 0, &detail);
     }
 }
 
@@ -105,8 +138,13 @@ static void hello(struct agent *agent, const struct control_hello *packet)
         struct err_detail detail = {.text = "the guard was replaced meanwhile"};
         start_ended(agent, ERR_IN_DOUBT, 0, 0, &detail);
     }
-    if (packet->postmaster_pid == 0 && packet->exit_pid != 0 && agent->pg != NULL) {
-        pg_postmaster_exited(agent->pg, packet->exit_pid);
+    if (packet->postmaster_pid == 0) {
+        guard->stop_asked = false;
+        if (packet->exit_pid != 0 && agent->pg != NULL) {
+            pg_postmaster_exited(agent->pg, packet->exit_pid);
+        }
+    } else if (guard->stop_asked) { /* the guard before may not have heard it */
+        process_stop(agent, guard->stop_hard);
     }
     if (guard->active) {
         /* A replacement is in charge now; any other order of before is in doubt. */
@@ -136,8 +174,7 @@ static void packet_handle(struct agent *agent, const union control_packet *packe
         }
         break;
     case CONTROL_EXITED:
-        log_info("postmaster_exited", "pid=%" PRId64 " status=%" PRId64 " orphans_killed=%" PRIu64,
-                 packet->exited.pid, packet->exited.status, packet->exited.orphans_killed);
+        guard->stop_asked = false;
         pg_postmaster_exited(agent->pg, packet->exited.pid);
         break;
     case CONTROL_FENCED:
@@ -216,6 +253,14 @@ static void poll_begin(struct agent *agent)
 
 /* ---- orders of the core ---- */
 
+static void replacement_late(uv_timer_t *timer)
+{
+    struct agent *agent = timer->data;
+    ASSERT(agent->guard.active && agent->guard.done.type == CORE_ACTION_REPLACE_GUARD);
+    log_warn("guard_order", "action=replace_guard result=\"no word from it\"");
+    order_ended(agent, CORE_OUTCOME_NOT_APPLIED);
+}
+
 static enum err replace_guard(struct agent *agent, struct err_detail *detail)
 {
     struct exec_guard *guard = &agent->guard;
@@ -225,7 +270,9 @@ static enum err replace_guard(struct agent *agent, struct err_detail *detail)
         poll_begin(agent);
     }
     if (err == ERR_OK) {
-        guard->replace_until = mono_add(mono_now(), REPLACEMENT_MS_MAX);
+        int started =
+            uv_timer_start(&guard->replace_timer, replacement_late, REPLACEMENT_MS_MAX, 0);
+        ASSERT(started == 0);
     }
     return err;
 }
@@ -233,10 +280,13 @@ static enum err replace_guard(struct agent *agent, struct err_detail *detail)
 void exec_guard_start(struct agent *agent, const struct core_action *action)
 {
     struct exec_guard *guard = &agent->guard;
-    ASSERT(!guard->active && core_action_target(action->type) == CORE_TARGET_GUARD);
+    ASSERT(core_action_target(action->type) == CORE_TARGET_GUARD);
+    ASSERT(!guard->active || action->type == CORE_ACTION_REPLACE_GUARD);
+    if (guard->active) { /* an order to the one that is given up */
+        order_ended(agent, CORE_OUTCOME_UNKNOWN);
+    }
     guard->active = true;
     guard->done = (struct core_done){.type = action->type, .id = action->id};
-    guard->replace_until = MONO_NEVER;
     struct err_detail detail = {0};
     enum err err;
     if (action->type == CORE_ACTION_ARM) {
@@ -256,13 +306,15 @@ void exec_guard_start(struct agent *agent, const struct core_action *action)
             guard_gone(guard);
         }
         order_ended(agent, CORE_OUTCOME_NOT_APPLIED);
+    } else if (order_orphaned(guard)) {
+        report_soon(guard);
     }
 }
 
 void exec_guard_ping(struct agent *agent)
 {
     if (guard_client_ping(&agent->guard.client, NULL, NULL) != ERR_OK) {
-        guard_gone(&agent->guard); /* the next beat tells the core */
+        guard_gone(&agent->guard);
     }
 }
 
@@ -286,6 +338,7 @@ static void process_start(void *arg, const struct pg_process_start *request)
 {
     struct agent *agent = arg;
     struct exec_guard *guard = &agent->guard;
+    guard->stop_asked = false;
     uint64_t epoch = 0;
     if (request->as_primary && !page_armed(agent->page, &epoch)) {
         epoch = agent->plan.page.epoch; /* the guard refuses, and says why */
@@ -296,7 +349,7 @@ static void process_start(void *arg, const struct pg_process_start *request)
                                        .armed_epoch = epoch};
     guard->start_err =
         request->as_primary && epoch == 0
-            ? err_set(&guard->start_detail, ERR_REFUSED, "there is no lease")
+            ? err_set(&guard->start_detail, ERR_CONFLICT, "there is no lease")
             : guard_client_start(&guard->client, &start, &guard->start_id, &guard->start_detail);
     if (guard->start_err != ERR_OK) {
         if (guard->start_err == ERR_UNREACHABLE) {
@@ -326,11 +379,14 @@ static void process_adopt(void *arg, int64_t pid, uint64_t start_ticks)
 static void process_stop(void *arg, bool hard)
 {
     struct agent *agent = arg;
+    struct exec_guard *guard = &agent->guard;
+    guard->stop_hard = hard || (guard->stop_asked && guard->stop_hard);
+    guard->stop_asked = true;
     struct err_detail detail;
-    if (guard_client_stop(&agent->guard.client, hard ? CONTROL_STOP_HARD : CONTROL_STOP_FAST, NULL,
-                          &detail) != ERR_OK) {
+    if (guard_client_stop(&guard->client, guard->stop_hard ? CONTROL_STOP_HARD : CONTROL_STOP_FAST,
+                          NULL, &detail) != ERR_OK) {
         log_warn("guard_order", "action=stop detail=\"%s\"", detail.text);
-        guard_gone(&agent->guard);
+        guard_gone(guard);
     }
 }
 
@@ -344,17 +400,11 @@ struct pg_process exec_guard_process(struct agent *agent)
 
 static void beat_fired(uv_timer_t *timer)
 {
-    struct agent *agent = timer->data;
-    exec_guard_beat(agent);
-    exec_guard_report(agent, true);
-    struct exec_guard *guard = &agent->guard;
-    if (guard->active && guard->done.type == CORE_ACTION_REPLACE_GUARD &&
-        mono_before(guard->replace_until, mono_now())) {
-        order_ended(agent, CORE_OUTCOME_NOT_APPLIED);
-    }
+    exec_guard_beat(timer->data);
 }
 
-/* Every step beats as well, so in the normal run of things this timer never fires. */
+/* Every step beats, so in the normal run of things this timer never fires. Every beat of ours looks
+ * for the guard's. */
 void exec_guard_beat(struct agent *agent)
 {
     struct exec_guard *guard = &agent->guard;
@@ -363,8 +413,13 @@ void exec_guard_beat(struct agent *agent)
     }
     struct mono now = mono_now();
     page_agent_beat(agent->page, now);
-    guard->looked = mono_sub(now, guard->beat_at) <= 3 * guard->beat_ms;
+    if (mono_sub(now, guard->beat_at) > 2 * guard->beat_ms) {
+        guard->running_since = now;
+    }
     guard->beat_at = now;
+    if (guard_alive(guard, now) != guard->facts.alive) {
+        report_soon(guard);
+    }
     int started = uv_timer_start(&guard->beat_timer, beat_fired, (uint64_t)guard->beat_ms, 0);
     ASSERT(started == 0);
 }
@@ -373,7 +428,7 @@ void exec_guard_beat(struct agent *agent)
 void exec_guard_set_ttl(struct agent *agent, int64_t ttl_ms)
 {
     int64_t beat_ms = ttl_ms / 7; /* just beyond the core's longest pause, ttl / 8 */
-    agent->guard.beat_ms = beat_ms < 50 ? 50 : beat_ms > 500 ? 500 : beat_ms;
+    agent->guard.beat_ms = beat_ms < 50 ? 50 : beat_ms;
 }
 
 void exec_guard_init(struct agent *agent)
@@ -384,9 +439,14 @@ void exec_guard_init(struct agent *agent)
     ASSERT(made == 0);
     made = uv_timer_init(&agent->loop, &guard->start_timer);
     ASSERT(made == 0);
+    made = uv_timer_init(&agent->loop, &guard->news_timer);
+    ASSERT(made == 0);
+    made = uv_timer_init(&agent->loop, &guard->replace_timer);
+    ASSERT(made == 0);
     guard->beat_timer.data = agent;
     guard->start_timer.data = agent;
-    guard->replace_until = MONO_NEVER;
+    guard->news_timer.data = agent;
+    guard->replace_timer.data = agent;
     poll_begin(agent);
 }
 
@@ -395,4 +455,6 @@ void exec_guard_close(struct agent *agent)
     poll_drop(&agent->guard);
     uv_close((uv_handle_t *)&agent->guard.beat_timer, NULL);
     uv_close((uv_handle_t *)&agent->guard.start_timer, NULL);
+    uv_close((uv_handle_t *)&agent->guard.news_timer, NULL);
+    uv_close((uv_handle_t *)&agent->guard.replace_timer, NULL);
 }

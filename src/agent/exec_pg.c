@@ -90,12 +90,16 @@ void exec_pg_probe_action(struct agent *agent, const struct core_action *action)
 
 /* ---- actions ---- */
 
-static enum core_outcome outcome_of(enum err err)
+static enum core_outcome outcome_of(enum core_action_type type, enum err err)
 {
     if (err == ERR_OK) {
         return CORE_OUTCOME_APPLIED;
     }
-    return err == ERR_IN_DOUBT ? CORE_OUTCOME_UNKNOWN : CORE_OUTCOME_NOT_APPLIED;
+    /* The guard stood in the way of a start, or was not there: that says nothing about the server,
+     * and the lease is not to be given away for it. */
+    bool start = type == CORE_ACTION_START_PRIMARY || type == CORE_ACTION_START_REPLICA;
+    bool not_yet = start && (err == ERR_CONFLICT || err == ERR_UNREACHABLE);
+    return err == ERR_IN_DOUBT || not_yet ? CORE_OUTCOME_UNKNOWN : CORE_OUTCOME_NOT_APPLIED;
 }
 
 static void call_ended(struct exec_pg_call *call, enum err err, enum core_divergence divergence,
@@ -112,8 +116,10 @@ static void call_ended(struct exec_pg_call *call, enum err err, enum core_diverg
         log_warn("postgres_action", "action=%s result=\"%s\" ms=%lld detail=\"%s\"", name,
                  err_name(err), (long long)took_ms, detail != NULL ? detail->text : "");
     }
-    struct core_done done = {
-        .type = call->type, .id = call->id, .outcome = outcome_of(err), .divergence = divergence};
+    struct core_done done = {.type = call->type,
+                             .id = call->id,
+                             .outcome = outcome_of(call->type, err),
+                             .divergence = divergence};
     done_after_probe(agent, &done);
 }
 

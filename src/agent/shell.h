@@ -192,12 +192,15 @@ struct exec_guard {
     uv_timer_t beat_timer;
     int64_t beat_ms;
     struct mono beat_at;
-    bool looked; /* this process ran all the time since its last beat */
+    struct mono running_since; /* no gap between our own beats since then */
     struct core_guard facts;
     bool active; /* an order of the core is under way */
     uint32_t order_id;
     struct core_done done;
-    struct mono replace_until;
+    uv_timer_t replace_timer; /* runs while a replacement is awaited */
+    uv_timer_t news_timer;    /* something is to be told to the core */
+    bool stop_asked;          /* of the postmaster, and it has not ended yet */
+    bool stop_hard;
     uint32_t start_id; /* of a postmaster's start under way; 0: none */
     uv_timer_t start_timer;
     enum err start_err;

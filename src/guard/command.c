@@ -119,13 +119,13 @@ static enum err command_start(struct guard *guard, struct control_start *start,
     uint64_t armed;
     (void)page_armed(guard->page, &armed); /* 0 says not armed */
     if (guard_fence(guard) != PAGE_FENCE_NONE) {
-        return err_set(detail, ERR_REFUSED, "fenced");
+        return err_set(detail, ERR_CONFLICT, "fenced");
     }
     struct page_lease lease;
     page_lease_read(guard->page, &lease);
     if (start->armed_epoch != 0 &&
         (armed != start->armed_epoch || !lease_runs(&lease, armed, mono_now()))) {
-        return err_set(detail, ERR_REFUSED, "not armed for this epoch, or its lease has ended");
+        return err_set(detail, ERR_CONFLICT, "not armed for this epoch, or its lease has ended");
     }
     return guard_postgres_start(guard, start, detail);
 }

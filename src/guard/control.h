@@ -74,9 +74,9 @@ struct control_head {
     uint32_t zero;
 };
 
-/* START: refused while a postmaster is known, while fenced, and when armed_epoch is not 0 (the
- * server comes up as primary) and the guard is not armed for exactly that epoch with its lease
- * running. */
+/* START: refused with ERR_CONFLICT (its time has not come) while a postmaster is known, while
+ * fenced, and when armed_epoch is not 0 (the server comes up as primary) and the guard is not armed
+ * for exactly that epoch with its lease running. With another error: the server cannot be started. */
 struct control_start {
     struct control_head head;
     uint64_t armed_epoch;

@@ -33,7 +33,7 @@ enum err guard_postgres_start(struct guard *guard, struct control_start *start,
                               struct err_detail *detail)
 {
     if (guard->postmaster.id.pid != 0) {
-        return err_set(detail, ERR_REFUSED, "postmaster %lld runs",
+        return err_set(detail, ERR_CONFLICT, "postmaster %lld runs",
                        (long long)guard->postmaster.id.pid);
     }
     pid_t pid = -1;

@@ -21,6 +21,7 @@
 #define CHECKPOINT_TIMEOUT_MS (60 * 60 * 1000)
 #define FOLLOW_TIMEOUT_MS 3000
 #define PROMOTE_ASK_MS 5
+#define STOP_AGAIN_MS 1000
 #define CONTROL_STATE_OFFSET 16 /* of global/pg_control, the same in 13 to 18 */
 #define CONTROL_STATE_ARCHIVE_RECOVERY 5
 
@@ -579,6 +580,7 @@ static void stop_signal(struct pg_job *job)
 {
     struct pg *pg = job->pg;
     pg->ending = PG_END_ASKED;
+    job->asked_again_at = mono_add(mono_now(), STOP_AGAIN_MS);
     pg->process.stop(pg->process.arg, job->hard);
 }
 
@@ -617,12 +619,16 @@ static void stop_look(struct pg_job *job)
     if (!job->signaled) {
         job->signaled = true;
         stop_signal(job);
+    } else if (pg->pid != 0 && !mono_before(mono_now(), job->asked_again_at)) {
+        /* Whom we told may have died or been replaced before it heard of it, or of the server. */
+        pg->process.adopt(pg->process.arg, pg->pid, pg->start_ticks);
+        stop_signal(job);
     }
     if (pg->look.orphan && pg->pid == 0) {
         orphans_kill(pg);
     }
     /* the end is told by pg_postmaster_exited; only orphans of an unknown server have to be seen */
-    (void)pg_job_wait(job, pg->pid != 0 ? 1000 : PG_RETRY_MS, stop_look);
+    (void)pg_job_wait(job, pg->pid != 0 ? STOP_AGAIN_MS : PG_RETRY_MS, stop_look);
 }
 
 static void stop_exited(struct pg_job *job)

@@ -1,6 +1,7 @@
 /* Everything answers on a later turn, as the contracts demand. */
 #include "fakes.h"
 
+#include <ftw.h>
 #include <pthread.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -19,6 +20,41 @@ struct fake_rest fake_rest;
 uv_loop_t *fake_loop;
 void (*fake_begun)(uv_loop_t *loop);
 
+/* ---- files ---- */
+
+void fake_place_make(struct fake_place *place, unsigned api_port)
+{
+    str_copy_cut(place->directory, sizeof(place->directory), "/tmp/holdfast-shell-XXXXXX");
+    ASSERT(mkdtemp(place->directory) != NULL);
+    ASSERT(
+        str_format(place->config_path, sizeof(place->config_path), "%s/n1.yml", place->directory));
+    FILE *file = fopen(place->config_path, "we");
+    ASSERT(file != NULL);
+    (void)fprintf(file,
+                  "scope: demo\nname: n1\nlocal: {path: %s/store.sock}\n"
+                  "restapi: {listen: '127.0.0.1:%u', connect_address: '127.0.0.1:%u'}\n"
+                  "bootstrap:\n  dcs: {ttl: 2, loop_wait: 0.2, retry_timeout: 0.5}\n"
+                  "postgresql:\n  listen: 127.0.0.1:25432\n  connect_address: 127.0.0.1:25432\n"
+                  "  data_dir: %s/data\n  bin_dir: /usr/lib/postgresql/15/bin\n"
+                  "  authentication:\n    superuser: {username: postgres, password: x}\n"
+                  "    replication: {username: replicator, password: x}\n",
+                  place->directory, api_port, api_port, place->directory);
+    ASSERT(fclose(file) == 0);
+}
+
+static int remove_one(const char *path, const struct stat *status, int type, struct FTW *ftw)
+{
+    (void)status;
+    (void)type;
+    (void)ftw;
+    return remove(path);
+}
+
+void fake_place_remove(const struct fake_place *place)
+{
+    ASSERT(nftw(place->directory, remove_one, 8, FTW_DEPTH | FTW_PHYS) == 0);
+}
+
 /* ---- guard ---- */
 
 static pthread_t guard_thread;
@@ -35,6 +71,7 @@ static void obey(struct fake_guard *guard, const union control_packet *packet)
 {
     uint32_t id = packet->head.id;
     if (packet->head.type == CONTROL_ARM) {
+        guard->arms++;
         struct page_lease lease;
         page_lease_read(guard->page, &lease);
         bool good = lease.epoch == packet->arm.epoch && mono_before(mono_now(), lease.deadline);
@@ -58,14 +95,22 @@ static void *guard_run(void *arg)
 {
     struct fake_guard *guard = arg;
     static union control_packet packet;
+    bool frozen = false;
     answer(guard, CONTROL_HELLO, 0);
     for (;;) {
-        page_guard_beat(guard->page, mono_now());
+        if (!frozen) {
+            page_guard_beat(guard->page, mono_now());
+        }
         struct timeval wait = {.tv_usec = 20000};
         (void)setsockopt(guard->fd, SOL_SOCKET, SO_RCVTIMEO, &wait, sizeof(wait));
         ssize_t got = recv(guard->fd, &packet, sizeof(packet), 0);
         if (got > 0 && control_check(&packet, (size_t)got, NULL) == ERR_OK) {
-            obey(guard, &packet);
+            if (guard->freezes_at_arm && packet.head.type == CONTROL_ARM) {
+                guard->arms++;
+                frozen = true;
+            } else if (!frozen) {
+                obey(guard, &packet);
+            }
         } else if (got == 0) {
             return NULL; /* the agent closed its end */
         }
@@ -76,7 +121,7 @@ void fake_guard_start(struct fake_guard *guard)
 {
     int pair[2];
     int page_fd;
-    *guard = (struct fake_guard){.leaving = -1};
+    *guard = (struct fake_guard){.leaving = -1, .freezes_at_arm = guard->freezes_at_arm};
     ASSERT(page_create(&guard->page, &page_fd, NULL) == ERR_OK);
     ASSERT(socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, pair) == 0);
     guard->fd = pair[0];
@@ -89,6 +134,23 @@ void fake_guard_start(struct fake_guard *guard)
     (void)setenv(CONTROL_ENV_GUARD_BINARY, "/nonexistent/guard", 1);
     (void)setenv(CONTROL_ENV_AGENT_BINARY, "/nonexistent/agent", 1);
     ASSERT(pthread_create(&guard_thread, NULL, guard_run, guard) == 0);
+}
+
+void fake_guard_replacement(char **argv)
+{
+    static struct fake_guard guard = {.leaving = -1};
+    guard.page = NULL;
+    int page_fd = -1;
+    guard.fd = -1;
+    for (char **at = argv; at[0] != NULL && at[1] != NULL; at++) {
+        if (str_equal(at[0], "--page-fd")) {
+            page_fd = (int)strtol(at[1], NULL, 10);
+        } else if (str_equal(at[0], "--control-fd")) {
+            guard.fd = (int)strtol(at[1], NULL, 10);
+        }
+    }
+    ASSERT(page_attach(page_fd, &guard.page, NULL) == ERR_OK);
+    (void)guard_run(&guard);
 }
 
 void fake_guard_end(struct fake_guard *guard)

@@ -12,6 +12,7 @@
 #include <stdint.h>
 #include <uv.h>
 
+#include "base/limits.h"
 #include "core/view.h"
 #include "dcs/memory.h"
 #include "guard/page.h"
@@ -22,11 +23,23 @@ struct fake_guard {
     int fd;      /* the guard's end */
     int leaving; /* the code told by LEAVING; -1: none */
     unsigned pings;
-    bool stopped; /* nothing is answered any more */
+    bool freezes_at_arm; /* takes the order, and is never heard of again */
+    unsigned arms;
 };
+
+/* A directory of this test's own with a configuration in it, for a PostgreSQL that is faked. */
+struct fake_place {
+    char directory[64];
+    char config_path[PATH_SIZE];
+};
+void fake_place_make(struct fake_place *place, unsigned api_port);
+void fake_place_remove(const struct fake_place *place);
 
 /* Makes page and socket and names them in the environment, as a guard does; starts the thread. */
 void fake_guard_start(struct fake_guard *guard);
+/* The same for a guard that replaces another: the arguments say which page and socket. Runs until
+ * the agent ends. */
+void fake_guard_replacement(char **argv);
 void fake_guard_end(struct fake_guard *guard);
 
 struct fake_pg {

@@ -1,5 +1,4 @@
 /* The whole agent over fakes: a cluster of one from nothing, SIGTERM, and what is left behind. */
-#include <ftw.h>
 #include <setjmp.h>
 #include <signal.h>
 #include <stdarg.h>
@@ -19,8 +18,7 @@
 #define DEADLINE_MS 20000
 
 static struct fake_guard guard;
-static char directory[] = "/tmp/holdfast-shell-XXXXXX";
-static char config_path[PATH_SIZE];
+static struct fake_place place;
 
 /* What the test's own client saw of the store in the end. */
 static char seen[4096];
@@ -28,24 +26,6 @@ static struct dcs_request last_read;
 static uv_timer_t deadline;
 static uv_timer_t poll_timer;
 static bool told;
-
-static void write_config(void)
-{
-    assert_non_null(mkdtemp(directory));
-    assert_true(str_format(config_path, sizeof(config_path), "%s/n1.yml", directory));
-    FILE *file = fopen(config_path, "we");
-    assert_non_null(file);
-    (void)fprintf(file,
-                  "scope: demo\nname: n1\nlocal: {path: %s/store.sock}\n"
-                  "restapi: {listen: '127.0.0.1:28008', connect_address: '127.0.0.1:28008'}\n"
-                  "bootstrap:\n  dcs: {ttl: 2, loop_wait: 0.2, retry_timeout: 0.5}\n"
-                  "postgresql:\n  listen: 127.0.0.1:25432\n  connect_address: 127.0.0.1:25432\n"
-                  "  data_dir: %s/data\n  bin_dir: /usr/lib/postgresql/15/bin\n"
-                  "  authentication:\n    superuser: {username: postgres, password: x}\n"
-                  "    replication: {username: replicator, password: x}\n",
-                  directory, directory);
-    assert_int_equal(fclose(file), 0);
-}
 
 static void overdue(uv_timer_t *timer)
 {
@@ -89,23 +69,10 @@ static void begun(uv_loop_t *loop)
     (void)uv_timer_start(&poll_timer, look, 20, 20);
 }
 
-static int remove_one(const char *path, const struct stat *status, int type, struct FTW *ftw)
-{
-    (void)status;
-    (void)type;
-    (void)ftw;
-    return remove(path);
-}
-
-static void remove_files(void)
-{
-    assert_int_equal(nftw(directory, remove_one, 8, FTW_DEPTH | FTW_PHYS), 0);
-}
-
 static void test_a_cluster_of_one_comes_and_goes(void **state)
 {
     (void)state;
-    write_config();
+    fake_place_make(&place, 28008);
     fake_guard_start(&guard);
     fake_pg = (struct fake_pg){.page = guard.page,
                                .facts = {.process = TRI_NO,
@@ -113,7 +80,7 @@ static void test_a_cluster_of_one_comes_and_goes(void **state)
                                          .primary = TRI_NO,
                                          .datadir = CORE_DATADIR_EMPTY}};
     fake_begun = begun;
-    assert_int_equal(agent_main(config_path), 0);
+    assert_int_equal(agent_main(place.config_path), 0);
     assert_true(told);         /* everything that a leader keeps was there */
     while (last_read.active) { /* the agent's loop stands still now */
         (void)uv_run(fake_loop, UV_RUN_ONCE);
@@ -142,8 +109,7 @@ static void test_a_cluster_of_one_comes_and_goes(void **state)
     assert_non_null(strstr(seen, "\"state\":\"stopped\"")); /* the last word of the member key */
     fake_guard_end(&guard);
     assert_int_equal(guard.leaving, 0);
-
-    remove_files();
+    fake_place_remove(&place);
 }
 
 int main(void)
