@@ -145,24 +145,11 @@ void pg_initdb(struct pg *pg, pg_done_cb cb, void *arg)
 
 /* ---- setup ---- */
 
-static void connected(enum err err, const PGresult *result, const struct err_detail *detail,
-                      void *arg)
-{
-    (void)result;
-    if (err == ERR_OK) {
-        pg_job_next(arg);
-    } else {
-        pg_job_fail_detail(arg, err, detail);
-    }
-}
-
 static enum pg_step setup_connect(struct pg_job *job)
 {
     struct pg_target target;
     pg_local_target(job->pg, &target);
-    job->session =
-        pg_session_open(job->pg->loop, &target, PG_CONNECT_TIMEOUT_MS, connected, NULL, job);
-    return PG_STEP_WAIT;
+    return pg_job_connect(job, &target);
 }
 
 /* A literal that reads the same with standard_conforming_strings on or off: E'...' with doubled

@@ -236,18 +236,6 @@ enum pg_step pg_check_dump(struct pg_job *job)
 
 /* ---- the source ---- */
 
-static void source_connected(enum err err, const PGresult *result, const struct err_detail *detail,
-                             void *arg)
-{
-    struct pg_job *job = arg;
-    (void)result;
-    if (err != ERR_OK) {
-        pg_job_fail_detail(job, ERR_REFUSED, detail);
-        return;
-    }
-    pg_job_next(job);
-}
-
 enum pg_step pg_check_connect(struct pg_job *job)
 {
     if (job->skip_check) {
@@ -256,10 +244,7 @@ enum pg_step pg_check_connect(struct pg_job *job)
     struct pg_target target;
     pg_source_target(job->pg, &job->source, &job->pg->config.replication, &target);
     target.replication = true;
-    pg_session_close(job->session);
-    job->session =
-        pg_session_open(job->pg->loop, &target, PG_CONNECT_TIMEOUT_MS, source_connected, NULL, job);
-    return PG_STEP_WAIT;
+    return pg_job_connect(job, &target);
 }
 
 static void identified(enum err err, const PGresult *result, const struct err_detail *detail,

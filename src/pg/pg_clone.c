@@ -46,26 +46,12 @@ static enum pg_step over_remove(struct pg_job *job)
 
 /* ---- the slot on the source ---- */
 
-static void slot_connected(enum err err, const PGresult *result, const struct err_detail *detail,
-                           void *arg)
-{
-    struct pg_job *job = arg;
-    (void)result;
-    if (err != ERR_OK) {
-        pg_job_fail_detail(job, ERR_REFUSED, detail);
-        return;
-    }
-    pg_job_next(job);
-}
-
 enum pg_step pg_clone_slot_connect(struct pg_job *job)
 {
     struct pg_target target;
     pg_source_target(job->pg, &job->source, &job->pg->config.replication, &target);
     target.replication = true;
-    job->session =
-        pg_session_open(job->pg->loop, &target, PG_CONNECT_TIMEOUT_MS, slot_connected, NULL, job);
-    return PG_STEP_WAIT;
+    return pg_job_connect(job, &target);
 }
 
 static void slot_answered(enum err err, const PGresult *result, const struct err_detail *detail,

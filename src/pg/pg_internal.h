@@ -252,6 +252,8 @@ enum pg_step pg_job_wait(struct pg_job *job, int64_t ms, void (*fn)(struct pg_jo
 enum pg_step pg_job_spawn(struct pg_job *job, const struct pg_child_spawn *spawn,
                           pg_child_done_cb cb);
 void pg_job_cancel(struct pg_job *job);
+/* Makes the target the job's session; a failure is ERR_REFUSED. */
+enum pg_step pg_job_connect(struct pg_job *job, const struct pg_target *target);
 /* Runs the session's statement; success goes on, a refusal fails the job. cb NULL: that. */
 enum pg_step pg_job_query(struct pg_job *job, const char *sql, int64_t timeout_ms);
 /* Step: pg_controldata into job->control (has_control false when it cannot be read). */

@@ -420,6 +420,25 @@ enum pg_step pg_job_spawn(struct pg_job *job, const struct pg_child_spawn *spawn
     return PG_STEP_WAIT;
 }
 
+static void connected(enum err err, const PGresult *result, const struct err_detail *detail,
+                      void *arg)
+{
+    (void)result;
+    if (err == ERR_OK) {
+        pg_job_next(arg);
+    } else {
+        pg_job_fail_detail(arg, ERR_REFUSED, detail); /* nothing was asked of the server yet */
+    }
+}
+
+enum pg_step pg_job_connect(struct pg_job *job, const struct pg_target *target)
+{
+    pg_session_close(job->session);
+    job->session =
+        pg_session_open(job->pg->loop, target, PG_CONNECT_TIMEOUT_MS, connected, NULL, job);
+    return PG_STEP_WAIT;
+}
+
 static void query_done(enum err err, const PGresult *result, const struct err_detail *detail,
                        void *arg)
 {

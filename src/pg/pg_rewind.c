@@ -38,25 +38,12 @@ static enum pg_step rewind_needed(struct pg_job *job)
     return PG_STEP_NEXT;
 }
 
-static void source_connected(enum err err, const PGresult *result, const struct err_detail *detail,
-                             void *arg)
-{
-    (void)result;
-    if (err != ERR_OK) {
-        pg_job_fail_detail(arg, ERR_REFUSED, detail);
-    } else {
-        pg_job_next(arg);
-    }
-}
-
 static enum pg_step source_connect(struct pg_job *job)
 {
     struct pg_target target;
     pg_source_target(job->pg, &job->source, pg_rewind_credentials(job->pg), &target);
     target.options = "-c statement_timeout=2000 -c search_path=pg_catalog";
-    job->session =
-        pg_session_open(job->pg->loop, &target, PG_CONNECT_TIMEOUT_MS, source_connected, NULL, job);
-    return PG_STEP_WAIT;
+    return pg_job_connect(job, &target);
 }
 
 static void source_answered(enum err err, const PGresult *result, const struct err_detail *detail,
