@@ -35,16 +35,16 @@ void candidate_peers(const struct core *core, struct core_name_list *out_names)
     struct core_name_list all = {0};
     for (uint32_t i = 0; i < core->cluster.member_count; i++) {
         if (core->cluster.member[i].has_api_url) {
-            names_add(&all, core->cluster.member[i].name);
+            (void)!names_add(&all, core->cluster.member[i].name); /* the first MEMBERS_MAX do */
         }
     }
     for (uint32_t i = 0; i < core->cluster.failsafe.names.count; i++) {
-        names_add(&all, core->cluster.failsafe.names.name[i]);
+        (void)!names_add(&all, core->cluster.failsafe.names.name[i]); /* as above */
     }
     *out_names = (struct core_name_list){0};
     for (uint32_t i = 0; i < all.count; i++) {
         if (!view_me(core, all.name[i])) {
-            names_add(out_names, all.name[i]);
+            (void)!names_add(out_names, all.name[i]); /* a subset fits */
         }
     }
 }
@@ -85,7 +85,7 @@ static bool peer_beats(const struct core *core, const struct core_peer_status *p
     return !former && peer->failover_priority > core->config.failover_priority;
 }
 
-enum candidate candidate_race(const struct core *core, struct mono from)
+enum candidate candidate_race(const struct core *core, struct mono from, bool patient)
 {
     ASSERT(core != NULL);
     bool ordered = view_ordered(core);
@@ -99,7 +99,7 @@ enum candidate candidate_race(const struct core *core, struct mono from)
         const struct core_peer_status *peer = peer_find(core, peers.name[i]);
         if (peer == NULL || mono_before(peer->asked_at, from) || peer->reachable == TRI_UNKNOWN) {
             result = CANDIDATE_ASK;
-        } else if (peer->reachable == TRI_YES && (peer->primary || !ordered) &&
+        } else if (peer->reachable == TRI_YES && (peer->primary || (patient && !ordered)) &&
                    peer_beats(core, peer)) {
             return CANDIDATE_NOT_FIT;
         }

@@ -68,6 +68,10 @@ void core_init(struct core *core, const struct core_config *config,
     core->postgres.asked_at = never_seen;
     core->guard.asked_at = never_seen;
     core->mute_since = MONO_NEVER;
+    core->idle_since = MONO_NEVER;
+    core->guard_lost_at = MONO_NEVER;
+    core->ttl_low_since = MONO_NEVER;
+    core->ttl_durable_ms = memory->ttl_max_ms;
     if (!config->same_boot && memory->promised_to[0] != '\0') {
         core->memory.promised_until = mono_add(now, memory->promised_ms); /* old counts as fresh */
         core->memory_dirty = true;
@@ -83,10 +87,8 @@ void core_init(struct core *core, const struct core_config *config,
         core->own.armed_written = true;
         core->own.proven_at = mono_add(page->deadline, -core->own.ttl_ms);
         core->own.written_at = core->own.proven_at;
-        if (page->epoch > core->memory.epoch_max) {
-            core->memory.epoch_max = page->epoch;
-        }
-    } else if (memory->ttl_max_ms > 0) { /* L8: a lease or a promise of before may still run */
+    }
+    if (memory->ttl_max_ms > 0) { /* L8: a lease, or a promise of this node, may still run */
         core->no_acquire_until =
             mono_add(now, memory->ttl_max_ms + lease_margin_ms(memory->ttl_max_ms));
     }
@@ -173,7 +175,7 @@ static void plan_page(const struct core *core, struct core_plan *plan)
 {
     ASSERT(core != NULL);
     const struct core_own_lease *own = &core->own;
-    bool trying = own->epoch == 0 && own->tried_epoch != 0;
+    bool trying = own->tried_epoch > own->epoch;
     plan->page = (struct core_page){
         .present = true,
         .deadline = own->holding && !own->surrendered ? own->deadline : MONO_ZERO,

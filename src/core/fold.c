@@ -9,8 +9,8 @@ static void wait_out_rollback(struct core *core)
     core->rolled_back = false;
     lease_lose(core);
     int64_t ttl_ms = lease_ttl_known(core);
-    core->no_acquire_until =
-        mono_max(core->no_acquire_until, mono_add(core->now, ttl_ms + lease_margin_ms(ttl_ms)));
+    core->rollback_until =
+        mono_max(core->rollback_until, mono_add(core->now, ttl_ms + lease_margin_ms(ttl_ms)));
 }
 
 /* The store is another one, or older than it was: nobody may count on what was seen (L5). */
@@ -20,8 +20,6 @@ static void fold_rollback(struct core *core)
     for (uint32_t i = 0; i < CORE_SENT_MAX; i++) {
         core->own.sent[i] = (struct core_sent){0};
     }
-    core->own.tried_epoch = 0;
-    core->own.tried_seq = 0;
     core->challenge.seen = false; /* everybody waits anew */
     core->revision_max = 0;
     core->claimed_version = 0;
@@ -81,7 +79,10 @@ static bool snapshot_is_old(struct core *core, const struct core_cluster *cluste
 static void fold_cluster(struct core *core, const struct core_cluster *cluster)
 {
     ASSERT(core != NULL);
-    core->store_seen_at = mono_max(core->store_seen_at, cluster->asked_at);
+    if (cluster->linearizable ||
+        cluster->reachable != TRI_YES) { /* a push may be an old one (L12) */
+        core->store_seen_at = mono_max(core->store_seen_at, cluster->asked_at);
+    }
     if (cluster->reachable != TRI_YES) {
         core->cluster.reachable = TRI_NO;
         return;
@@ -89,10 +90,13 @@ static void fold_cluster(struct core *core, const struct core_cluster *cluster)
     if (snapshot_is_old(core, cluster)) {
         return;
     }
+    bool older = cluster->lease.present && cluster->lease.epoch < core->memory.epoch_max &&
+                 !(core->challenge.seen && core->challenge.lease_version == cluster->lease.version);
     bool back = core->store_id != 0 &&
                 (cluster->store_id != core->store_id || cluster->revision < core->revision_max);
-    if (back) {
+    if (back || older) { /* a lower epoch than one that was read or proven: an old record (L5) */
         fold_rollback(core);
+        core->own.tried_version = cluster->lease.version;
     }
     struct core_settings before = core->cluster.settings;
     core->cluster = *cluster;
@@ -182,7 +186,8 @@ static void fold_done_keys(struct core *core, const struct core_done *done)
         core->cluster.initialize_version = done->version;
     } else if (done->type == CORE_ACTION_CANCEL_INITIALIZE) {
         core->claimed_version = 0;
-    } else if (done->type == CORE_ACTION_WRITE_FAILSAFE && applied) {
+    } else if (done->type == CORE_ACTION_WRITE_FAILSAFE && applied &&
+               core->memory.failsafe_doubt.count > 0) { /* else a push has settled it already */
         core->memory.failsafe = core->memory.failsafe_doubt; /* what the confirmed write carried */
         core->memory.failsafe_doubt.count = 0;
         core->memory_dirty = true;
@@ -202,6 +207,9 @@ static void fold_done_postgres(struct core *core, const struct core_done *done)
         core->setup_done = applied;
     } else if (done->type == CORE_ACTION_START_PRIMARY) {
         core->primary_failed = core->primary_failed || done->outcome == CORE_OUTCOME_NOT_APPLIED;
+    } else if ((done->type == CORE_ACTION_PROMOTE || done->type == CORE_ACTION_START_REPLICA) &&
+               core->own.holding && core->pending[CORE_TARGET_POSTGRES].failures >= 3) {
+        core->primary_failed = true;
     } else if (done->type == CORE_ACTION_CHECKPOINT) {
         core->handover.checkpointed = true; /* also when refused: the stop does its own */
     } else if (done->type == CORE_ACTION_REWIND) {
@@ -248,9 +256,10 @@ static void fold_done(struct core *core, const struct core_done *done)
         lease_fold_round_done(core, done);
     } else if (target == CORE_TARGET_MEMORY) {
         core->memory_dirty = core->memory_dirty || !applied;
+        core->ttl_durable_ms = applied ? core->ttl_writing_ms : core->ttl_durable_ms;
         for (uint32_t i = 0; i < CORE_REQUESTS_MAX; i++) {
             if (core->request[i].phase == CORE_REQUEST_REMEMBERING) {
-                core->request[i].phase = applied ? CORE_REQUEST_REMEMBERED : CORE_REQUEST_FAILED;
+                core->request[i].phase = applied ? CORE_REQUEST_NEW : CORE_REQUEST_FAILED;
             }
         }
     }
@@ -285,6 +294,12 @@ void fold_event(struct core *core, const struct core_event *event)
         break;
     case CORE_EVENT_GUARD:
         core->guard = event->u.guard;
+        core->armed_seen = core->guard.armed ? core->guard.armed_epoch : core->armed_seen;
+        if (core->guard.alive != TRI_NO) {
+            core->guard_lost_at = MONO_NEVER;
+        } else if (core->guard_lost_at.ms == INT64_MAX) {
+            core->guard_lost_at = core->now;
+        }
         break;
     case CORE_EVENT_PEER_STATUS:
         fold_peer_status(core, &event->u.peer_status);
@@ -363,31 +378,43 @@ static void commit_promise(struct core *core, const struct core_action *action)
     };
 }
 
+/* A promise is in force from here on; that it gets to disk is a second line (L8 is the first). */
 static void commit_answer(struct core *core, const struct core_action *action)
 {
     ASSERT(core != NULL);
     for (uint32_t i = 0; i < CORE_REQUESTS_MAX; i++) {
-        if (core->request[i].phase != CORE_REQUEST_NONE &&
-            core->request[i].request.request_id == action->u.answer.request_id) {
-            core->request[i] = (struct core_request_slot){0};
+        struct core_request_slot *slot = &core->request[i];
+        if (slot->phase == CORE_REQUEST_NONE ||
+            slot->request.request_id != action->u.answer.request_id) {
+            continue;
         }
+        if (action->u.answer.granted) {
+            struct core_memory *memory = &core->memory;
+            int64_t ttl_ms = slot->request.ttl_ms;
+            int64_t length_ms = ttl_ms + lease_margin_ms(ttl_ms); /* never exactly ttl (L9) */
+            str_set(memory->promised_to, NAME_SIZE, slot->request.holder);
+            memory->promised_epoch = slot->request.epoch;
+            memory->promised_ms = length_ms;
+            memory->promised_until =
+                mono_max(memory->promised_until, mono_add(core->now, length_ms));
+            core->memory_dirty = true;
+        }
+        *slot = (struct core_request_slot){0};
     }
 }
 
 static void commit_remember(struct core *core, const struct core_action *action)
 {
     ASSERT(core != NULL);
-    bool promising = !str_equal(action->u.memory.promised_to, core->memory.promised_to) ||
-                     action->u.memory.promised_until.ms != core->memory.promised_until.ms;
-    core->memory = action->u.memory; /* in force before it is on disk: both sides err safely */
-    core->memory_dirty = false;
-    for (uint32_t i = 0; i < CORE_REQUESTS_MAX && promising; i++) {
+    for (uint32_t i = 0; i < CORE_REQUESTS_MAX; i++) {
         if (core->request[i].phase == CORE_REQUEST_NEW &&
-            str_equal(core->request[i].request.holder, core->memory.promised_to) &&
-            core->request[i].request.epoch == core->memory.promised_epoch) {
+            core->request[i].request.ttl_ms <= action->u.memory.ttl_max_ms) {
             core->request[i].phase = CORE_REQUEST_REMEMBERING;
         }
     }
+    core->memory = action->u.memory; /* in force before it is on disk: both sides err safely */
+    core->memory_dirty = false;
+    core->ttl_writing_ms = action->u.memory.ttl_max_ms;
 }
 
 static void commit_handover(struct core *core, enum core_reason reason)
@@ -402,7 +429,7 @@ static void commit_handover(struct core *core, enum core_reason reason)
         handover->timeline = core->postgres.timeline;
         handover->stopped_at = MONO_ZERO;
     } else if (reason == CORE_REASON_HANDOVER_ABORT) {
-        *handover = (struct core_handover){0};
+        *handover = (struct core_handover){0}; /* also where the order itself cannot be cleared */
     } else if (reason == CORE_REASON_HOLDER_CHECKPOINT) {
         handover->order_version = UINT64_MAX; /* its DONE is not the one of a handover */
     }
@@ -421,8 +448,10 @@ void fold_commit(struct core *core, struct core_plan *plan)
             continue;
         }
         struct core_pending *pending = &core->pending[target];
-        bool stop = action->type == CORE_ACTION_STOP_FAST || action->type == CORE_ACTION_STOP_HARD;
-        ASSERT(!pending->active || stop);
+        bool overrides = action->type == CORE_ACTION_STOP_FAST ||
+                         action->type == CORE_ACTION_STOP_HARD ||
+                         action->type == CORE_ACTION_REPLACE_GUARD;
+        ASSERT(!pending->active || overrides);
         action->id = core->next_id++;
         pending->active = true;
         pending->type = action->type;
@@ -443,5 +472,8 @@ void fold_commit(struct core *core, struct core_plan *plan)
     commit_handover(core, plan->reason);
     if (plan->reason == CORE_REASON_HOLDER_START_TIMEOUT) {
         core->primary_failed = true;
+    } else if (plan->reason == CORE_REASON_HOLDER_RELEASE && plan->count > 0) {
+        int64_t ttl_ms = lease_ttl_known(core);
+        core->stand_back_until = mono_add(core->now, ttl_ms); /* others first */
     }
 }

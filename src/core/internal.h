@@ -69,8 +69,12 @@ struct core_lease_write lease_renewal(const struct core *core);
 /* The record as our acquisition has it. */
 struct core_lease_write lease_acquisition(const struct core *core);
 
-/* The list that promises are asked of (L9): everything that may be in force. */
-void lease_promise_names(const struct core *core, struct core_name_list *out_names);
+/* A promise of ours is still to be kept. */
+bool lease_promise_binds(const struct core *core);
+
+/* The list that promises are asked of (L9): everything that may be in force. False: it cannot be
+ * told in full, so no promises can carry the lease. */
+bool lease_promise_names(const struct core *core, struct core_name_list *out_names);
 
 /* ---- candidate.c: who may lead ---- */
 
@@ -79,8 +83,9 @@ enum candidate { CANDIDATE_ASK, CANDIDATE_FIT, CANDIDATE_NOT_FIT };
 /* This node, by itself: running replica, not excluded, in the list. */
 bool candidate_self_fit(const struct core *core);
 
-/* This node among the others, from answers asked for at or after `from`. */
-enum candidate candidate_race(const struct core *core, struct mono from);
+/* This node among the others, from answers asked for at or after `from`. patient: better nodes are
+ * still waited for; after that only a live primary stands in the way. */
+enum candidate candidate_race(const struct core *core, struct mono from, bool patient);
 
 /* Every other member that could answer. */
 void candidate_peers(const struct core *core, struct core_name_list *out_names);
@@ -104,10 +109,11 @@ bool view_free(const struct core *core, enum core_target target);
 bool view_me(const struct core *core, const char *name);
 bool view_leads(const struct core *core, const char **out_leader); /* another one does */
 const struct core_member *view_member(const struct core *core, const char *name);
-bool view_ordered(const struct core *core);      /* a person wants this node to lead */
+bool view_chosen(const struct core *core);  /* a due order names this node as the next leader */
+bool view_ordered(const struct core *core); /* a due manual failover to this node, leader or not */
 bool view_order_for_me(const struct core *core); /* a due switchover that we must carry out */
 bool names_have(const struct core_name_list *names, const char *name);
-void names_add(struct core_name_list *names, const char *name);
+bool names_add(struct core_name_list *names, const char *name); /* false: no room for it */
 bool names_equal(const struct core_name_list *a, const struct core_name_list *b);
 void names_wanted_failsafe(const struct core *core, struct core_name_list *out_names);
 

@@ -93,7 +93,7 @@ static void lease_prove(struct core *core, const struct core_sent *sent, uint64_
     own->holding = true;
     own->version = version;
     own->armed_written = sent->armed;
-    own->unarmed_proven = !sent->armed;
+    own->unarmed_proven = !sent->armed && sent->seq >= own->seq; /* nothing later may land (L7) */
     own->ttl_ms = sent->ttl_ms;
     own->written_at = mono_max(own->written_at, sent->sent_at);
     own->proven_at = mono_max(own->proven_at, sent->sent_at);
@@ -134,6 +134,14 @@ static void fold_mine(struct core *core, const struct core_lease_record *record)
     }
 }
 
+/* Our record is gone or cannot be read while our lease runs: the keys were deleted (L5). */
+static bool wiped_under_us(const struct core *core, const struct core_lease_record *record)
+{
+    ASSERT(core != NULL);
+    return !record->present && lease_valid(core) && !core->own.surrendered &&
+           view_maybe_primary(core);
+}
+
 static void fold_challenge(struct core *core)
 {
     ASSERT(core != NULL);
@@ -155,6 +163,27 @@ static void fold_challenge(struct core *core)
     };
 }
 
+/* A larger ttl of long ago is forgotten when a smaller one has been in force for longer than it. */
+static void fold_ttl_low(struct core *core)
+{
+    ASSERT(core != NULL);
+    struct core_memory *memory = &core->memory;
+    const struct core_cluster *cluster = &core->cluster;
+    int64_t ttl_ms = cluster->settings.ttl_ms;
+    if (cluster->lease.present && cluster->lease.ttl_ms > ttl_ms) {
+        ttl_ms = cluster->lease.ttl_ms;
+    }
+    if (!cluster->lease.present || ttl_ms >= memory->ttl_max_ms) {
+        core->ttl_low_since = MONO_NEVER;
+    } else if (core->ttl_low_since.ms == INT64_MAX) {
+        core->ttl_low_since = core->now;
+    } else if (mono_sub(core->now, core->ttl_low_since) >
+               memory->ttl_max_ms + lease_margin_ms(memory->ttl_max_ms)) {
+        memory->ttl_max_ms = ttl_ms;
+        core->memory_dirty = true;
+    }
+}
+
 void lease_fold_record(struct core *core)
 {
     ASSERT(core != NULL);
@@ -163,6 +192,8 @@ void lease_fold_record(struct core *core)
     bool mine = record->present && view_me(core, record->holder);
     if (mine && record->state == CORE_LEASE_HELD) {
         fold_mine(core, record);
+    } else if (wiped_under_us(core, record)) {
+        core->rolled_back = true;
     } else if (!core->rolled_back && (own->holding || own->epoch != 0)) {
         lease_lose(core); /* taken by another, or given away as we asked */
     }
@@ -177,6 +208,7 @@ void lease_fold_record(struct core *core)
         core->memory.epoch_max = record->epoch;
         core->memory_dirty = true;
     }
+    fold_ttl_low(core);
     if (record->present && record->ttl_ms > core->memory.ttl_max_ms) {
         core->memory.ttl_max_ms = record->ttl_ms;
         core->memory_dirty = true;
@@ -209,9 +241,13 @@ void lease_fold_done(struct core *core, const struct core_done *done)
     ASSERT(done->type == CORE_ACTION_LEASE_WRITE);
     struct core_own_lease *own = &core->own;
     if (done->outcome == CORE_OUTCOME_APPLIED) {
+        bool newer = core->cluster.lease.version > done->version &&
+                     !(core->cluster.lease.present && view_me(core, core->cluster.lease.holder));
         fold_own_write(core, done->version);
         uint32_t last = (own->sent_next + CORE_SENT_MAX - 1) % CORE_SENT_MAX;
-        if (own->surrendered) {
+        if (newer) {
+            lease_lose(core); /* applied, and taken by another since */
+        } else if (own->surrendered) {
             lease_lose(core);
         } else if (own->sent[last].epoch != 0) {
             lease_prove(core, &own->sent[last], done->version);
@@ -250,8 +286,8 @@ void lease_fold_round_done(struct core *core, const struct core_done *done)
     struct core_round *round = &core->round;
     struct core_own_lease *own = &core->own;
     struct core_name_list names;
-    lease_promise_names(core, &names); /* the list may have grown since they were asked */
-    bool all = round->epoch == own->epoch;
+    bool all = lease_promise_names(core, &names) && /* it may have grown since they were asked */
+               round->epoch == own->epoch;
     for (uint32_t i = 0; i < names.count && all; i++) {
         bool granted = view_me(core, names.name[i]);
         for (uint32_t j = 0; j < round->names.count && !granted; j++) {
@@ -296,6 +332,11 @@ void lease_commit(struct core *core, const struct core_lease_write *write)
     }
     if (own->holding && write->record.ttl_ms < own->ttl_ms) { /* a lowering counts at once (L1) */
         own->ttl_ms = write->record.ttl_ms;
+        for (uint32_t i = 0; i < CORE_SENT_MAX; i++) { /* a proof of an older write gives no more */
+            if (own->sent[i].ttl_ms > own->ttl_ms) {
+                own->sent[i].ttl_ms = own->ttl_ms;
+            }
+        }
         own->deadline = mono_min(own->deadline, mono_add(own->proven_at, write->record.ttl_ms));
     }
     own->sent[own->sent_next] = (struct core_sent){
@@ -323,7 +364,7 @@ bool lease_released(const struct core *core)
 
 /* A promise lapses early only when its receiver's own record shows that it gave the lease up: it
  * did so with PostgreSQL stopped and its deadline zeroed (L4). */
-static bool promise_binds(const struct core *core)
+bool lease_promise_binds(const struct core *core)
 {
     ASSERT(core != NULL);
     const struct core_memory *memory = &core->memory;
@@ -366,16 +407,27 @@ struct mono lease_wait_end(const struct core *core)
             return MONO_NEVER; /* L7: only a person's order takes over */
         }
     }
-    if (promise_binds(core)) {
+    if (lease_promise_binds(core)) {
         end = mono_max(end, core->memory.promised_until);
     }
-    return end;
+    end = mono_max(end, core->rollback_until);
+    return mono_max(end, core->stand_back_until);
 }
 
 static uint64_t next_seq(const struct core *core, uint64_t epoch)
 {
     ASSERT(epoch != core->own.epoch);
     return epoch == core->own.tried_epoch ? core->own.tried_seq + 1 : 1;
+}
+
+/* A lower ttl counts from the last proof at once (L1), so it is written only right after one. */
+static int64_t renewal_ttl_ms(const struct core *core)
+{
+    ASSERT(core != NULL);
+    int64_t wanted_ms = core->cluster.settings.ttl_ms;
+    bool lowering = wanted_ms < core->own.ttl_ms;
+    bool fresh = mono_sub(core->now, core->own.proven_at) <= wanted_ms / 8;
+    return lowering && !fresh ? core->own.ttl_ms : wanted_ms;
 }
 
 struct core_lease_write lease_renewal(const struct core *core)
@@ -386,7 +438,7 @@ struct core_lease_write lease_renewal(const struct core *core)
         .record = {.present = true,
                    .epoch = core->own.epoch,
                    .seq = core->own.seq + 1,
-                   .ttl_ms = cluster->settings.ttl_ms,
+                   .ttl_ms = renewal_ttl_ms(core),
                    .armed = core->own.armed_written,
                    .state = CORE_LEASE_HELD},
         .lease_version = core->own.version,
@@ -430,15 +482,17 @@ struct core_lease_write lease_acquisition(const struct core *core)
     return write;
 }
 
-void lease_promise_names(const struct core *core, struct core_name_list *out_names)
+bool lease_promise_names(const struct core *core, struct core_name_list *out_names)
 {
     ASSERT(out_names != NULL);
     const struct core_name_list *lists[] = {&core->cluster.failsafe.names, &core->memory.failsafe,
                                             &core->memory.failsafe_doubt};
     *out_names = (struct core_name_list){0};
+    bool whole = !core->cluster.failsafe.cut;
     for (uint32_t l = 0; l < sizeof(lists) / sizeof(lists[0]); l++) {
         for (uint32_t i = 0; i < lists[l]->count; i++) {
-            names_add(out_names, lists[l]->name[i]);
+            whole = names_add(out_names, lists[l]->name[i]) && whole;
         }
     }
+    return whole;
 }

@@ -12,11 +12,13 @@
     X(stop_lease_ended, STOP_LEASE_ENDED, "stopping PostgreSQL: the lease has ended")              \
     X(stop_lease_ending, STOP_LEASE_ENDING,                                                        \
       "stopping PostgreSQL: the lease was not renewed for 0.7 ttl")                                \
-    X(stop_unleased_primary, STOP_UNLEASED_PRIMARY,                                                \
-      "demoting self because I do not have the lock and I was a leader")                           \
-    X(replace_guard, REPLACE_GUARD, "the guard does not beat: starting another one")               \
     X(exit_foreign_cluster, EXIT_FOREIGN_CLUSTER,                                                  \
       "system ID mismatch: this node belongs to a different cluster")                              \
+    X(stop_unleased_primary, STOP_UNLEASED_PRIMARY,                                                \
+      "demoting self because I do not have the lock and I was a leader")                           \
+    X(stop_unguarded, STOP_UNGUARDED,                                                              \
+      "stopping PostgreSQL: the guard is gone and none could be put in its place")                 \
+    X(replace_guard, REPLACE_GUARD, "the guard does not beat: starting another one")               \
     /* duty on the lease: rule_lease.c */                                                          \
     X(answer_refuse, ANSWER_REFUSE, "refused a promise")                                           \
     X(answer_grant, ANSWER_GRANT, "gave a promise")                                                \
@@ -84,6 +86,9 @@
       "following a different leader because i am not the healthiest node")                         \
     X(race_wait, RACE_WAIT, "waiting for the end of the old lease")                                \
     X(postgres_busy, POSTGRES_BUSY, "an action on PostgreSQL is in progress")                      \
+    X(stays_diverged, STAYS_DIVERGED,                                                              \
+      "own WAL has diverged from the leader's, and neither pg_rewind nor a new clone is allowed "  \
+      "(use_pg_rewind, remove_data_directory_on_diverged_timelines)")                              \
     X(follows, FOLLOWS, "no action. I am a secondary, and following a leader")                     \
     X(idle, IDLE, "waiting")
 

@@ -19,7 +19,8 @@ static bool can_act(const struct core *core)
 bool core_rule_wait_datadir(const struct core *core, struct core_plan *plan)
 {
     ASSERT(core != NULL && plan != NULL);
-    return view_stopped(core) && !core->own.holding && !core->pending[CORE_TARGET_POSTGRES].active &&
+    return view_stopped(core) && !core->own.holding &&
+           !core->pending[CORE_TARGET_POSTGRES].active &&
            (core->postgres.datadir == CORE_DATADIR_INACCESSIBLE ||
             core->postgres.datadir == CORE_DATADIR_FOREIGN ||
             core->postgres.datadir == CORE_DATADIR_UNKNOWN);
@@ -57,7 +58,8 @@ static bool nobody_yet(const struct core *core)
     ASSERT(core != NULL);
     const struct core_cluster *cluster = &core->cluster;
     return cluster->lease.version == 0 && cluster->leader.version == 0 &&
-           !mono_before(core->now, core->no_acquire_until);
+           !mono_before(core->now, core->no_acquire_until) &&
+           !mono_before(core->now, core->rollback_until) && !lease_promise_binds(core);
 }
 
 bool core_rule_bootstrap_claim(const struct core *core, struct core_plan *plan)
@@ -294,6 +296,15 @@ bool core_rule_postgres_busy(const struct core *core, struct core_plan *plan)
 {
     ASSERT(core != NULL && plan != NULL);
     return core->pending[CORE_TARGET_POSTGRES].active;
+}
+
+/* Nothing is done that was not allowed (INV-5); a person has to know. */
+bool core_rule_stays_diverged(const struct core *core, struct core_plan *plan)
+{
+    ASSERT(core != NULL && plan != NULL);
+    const char *leader = NULL;
+    return follower(core) && diverged(core, &leader) && !may_rewind(core) && !may_clone(core) &&
+           view_replica(core);
 }
 
 bool core_rule_follows(const struct core *core, struct core_plan *plan)

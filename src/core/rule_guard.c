@@ -11,9 +11,12 @@ static bool armed_now(const struct core *core)
 bool core_rule_arm(const struct core *core, struct core_plan *plan)
 {
     ASSERT(core != NULL);
-    bool rising = view_ordered(core) && !view_maybe_primary(core); /* a person's order in a pause */
-    bool needed = lease_valid(core) && !core->own.surrendered && (!view_paused(core) || rising) &&
-                  !armed_now(core) && core->guard.alive == TRI_YES;
+    bool rising = view_chosen(core) && !view_maybe_primary(core); /* a person's order in a pause */
+    bool looked = core->revision_max != 0 || core->armed_seen == core->own.epoch; /* no pause */
+    bool armed_record = core->own.armed_written && view_maybe_primary(core); /* until L7's write */
+    bool wanted = !view_paused(core) || rising || armed_record;
+    bool needed = lease_valid(core) && !core->own.surrendered && wanted && !armed_now(core) &&
+                  core->guard.alive == TRI_YES && looked && !core->leaving;
     if (!needed || !view_free(core, CORE_TARGET_GUARD)) {
         return false;
     }
@@ -37,12 +40,14 @@ bool core_rule_disarm_for_pause(const struct core *core, struct core_plan *plan)
     return true;
 }
 
-/* Not while we hold the lease: a restart in place follows. */
+/* Not while we hold the lease: a restart in place follows; but a fence that has begun is ended by it
+ * even then, for a guard that fences starts nothing. */
 bool core_rule_disarm(const struct core *core, struct core_plan *plan)
 {
     ASSERT(core != NULL);
     bool gone = view_stopped(core) || view_replica(core);
-    bool holder = core->own.holding && !core->own.surrendered;
+    bool holder = lease_valid(core) && !core->own.surrendered && !core->leaving &&
+                  !(core->guard.fenced && view_stopped(core));
     const struct core_pending *postgres = &core->pending[CORE_TARGET_POSTGRES];
     bool rising = postgres->active && (postgres->type == CORE_ACTION_START_PRIMARY ||
                                        postgres->type == CORE_ACTION_PROMOTE);

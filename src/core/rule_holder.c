@@ -13,9 +13,9 @@ static bool may_rise(const struct core *core)
 {
     ASSERT(core != NULL);
     return lease_valid(core) && lease_left_ms(core) >= CORE_PROMOTE_LEFT(core->own.ttl_ms) &&
-           core->guard.armed && core->guard.armed_epoch == core->own.epoch &&
-           !core->pending[CORE_TARGET_GUARD].active && !core->leaving && !core->handover.active &&
-           (!view_paused(core) || view_ordered(core));
+           core->guard.alive == TRI_YES && !core->guard.fenced && core->guard.armed &&
+           core->guard.armed_epoch == core->own.epoch && !core->pending[CORE_TARGET_GUARD].active &&
+           !core->leaving && !core->handover.active && (!view_paused(core) || view_chosen(core));
 }
 
 /* The data of a primary: it may start as one again on its own timeline. Anything else goes through
@@ -77,12 +77,16 @@ bool core_rule_holder_start_timeout(const struct core *core, struct core_plan *p
 bool core_rule_holder_release(const struct core *core, struct core_plan *plan)
 {
     ASSERT(core != NULL);
-    bool at_once = core->cluster.settings.primary_start_timeout_ms == 0 && other_could_lead(core) &&
-                   core->cluster.initialize == CORE_INITIALIZE_DONE;
+    bool replica = view_replica(core) && core->primary_failed; /* it can write nothing either */
+    bool unguarded = core->guard_lost_at.ms != INT64_MAX &&
+                     mono_sub(core->now, core->guard_lost_at) >= core->own.ttl_ms / 2;
+    bool heirs = other_could_lead(core) && core->cluster.initialize == CORE_INITIALIZE_DONE;
+    bool unable = heirs && (core->primary_failed || unguarded ||
+                            core->cluster.settings.primary_start_timeout_ms == 0);
     bool unusable = core->postgres.datadir != CORE_DATADIR_USABLE &&
                     core->postgres.datadir != CORE_DATADIR_UNKNOWN;
-    if (!holds(core) || core->handover.active || !view_stopped(core) ||
-        !(core->primary_failed || at_once || unusable) || !can_release(core) ||
+    if (!holds(core) || core->handover.active || !(view_stopped(core) || replica) ||
+        view_paused(core) || !(unable || unusable) || !can_release(core) ||
         core->pending[CORE_TARGET_POSTGRES].active) {
         return false;
     }
@@ -155,6 +159,15 @@ static bool keys_ready(const struct core *core)
            view_free(core, CORE_TARGET_KEYS) && !core->pending[CORE_TARGET_LEASE].active;
 }
 
+/* A key that is refused again and again does not keep the others from being written. */
+static bool keys_turn(const struct core *core, enum core_action_type type)
+{
+    ASSERT(core != NULL);
+    const struct core_pending *keys = &core->pending[CORE_TARGET_KEYS];
+    return keys->failures == 0 || keys->type != (uint32_t)type ||
+           mono_sub(core->now, keys->started_at) >= core->cluster.settings.loop_wait_ms;
+}
+
 bool core_rule_holder_finish_initialize(const struct core *core, struct core_plan *plan)
 {
     ASSERT(core != NULL);
@@ -171,14 +184,17 @@ bool core_rule_holder_finish_initialize(const struct core *core, struct core_pla
 bool core_rule_holder_write_config(const struct core *core, struct core_plan *plan)
 {
     ASSERT(core != NULL);
-    if (!keys_ready(core) || core->cluster.settings.version != 0) {
+    if (!keys_ready(core) || core->cluster.settings.version != 0 ||
+        !keys_turn(core, CORE_ACTION_WRITE_CONFIG)) {
         return false;
     }
-    (void)plan_add(plan, CORE_ACTION_WRITE_CONFIG);
+    struct core_action *action = plan_add(plan, CORE_ACTION_WRITE_CONFIG);
+    action->u.keys.version = core->cluster.config_version;
     return true;
 }
 
-/* L9: a list is written down as in doubt before it is sent, and until a write is confirmed only the
+/* Also where failsafe_mode is off: candidates obey the list whatever the mode, for whoever holds the
+ * lease may know of another mode. L9: a list is written down as in doubt before it is sent, and until a write is confirmed only the
  * same list is sent again; promises are asked of both until then. */
 bool core_rule_holder_failsafe(const struct core *core, struct core_plan *plan)
 {
@@ -187,8 +203,7 @@ bool core_rule_holder_failsafe(const struct core *core, struct core_plan *plan)
     names_wanted_failsafe(core, &wanted);
     const struct core_memory *memory = &core->memory;
     bool doubt = memory->failsafe_doubt.count > 0;
-    if (!keys_ready(core) || !core->cluster.settings.failsafe_mode ||
-        core->pending[CORE_TARGET_MEMORY].active || core->memory_dirty ||
+    if (!keys_ready(core) || core->pending[CORE_TARGET_MEMORY].active || core->memory_dirty ||
         (!doubt && names_equal(&wanted, &core->cluster.failsafe.names))) {
         return false;
     }
@@ -200,6 +215,9 @@ bool core_rule_holder_failsafe(const struct core *core, struct core_plan *plan)
         action->u.memory = core->memory;
         action->u.memory.failsafe_doubt = wanted;
         return true;
+    }
+    if (!keys_turn(core, CORE_ACTION_WRITE_FAILSAFE)) {
+        return false;
     }
     struct core_action *action = plan_add(plan, CORE_ACTION_WRITE_FAILSAFE);
     action->u.keys.version = core->cluster.failsafe.version;

@@ -10,7 +10,10 @@ static bool promise_possible(const struct core *core, const struct core_promise_
     const struct core_lease_record *record = &core->cluster.lease;
     bool asker_ok = !view_me(core, request->holder) && request->holder[0] != '\0' &&
                     request->epoch != 0 && request->ttl_ms > 0;
-    bool leading = view_maybe_primary(core) || core->own.holding || core->own.epoch != 0;
+    const struct core_pending *job = &core->pending[CORE_TARGET_POSTGRES];
+    bool recovering = job->active && job->type == CORE_ACTION_REWIND; /* serves nobody */
+    bool leading =
+        (view_maybe_primary(core) && !recovering) || core->own.holding || core->own.epoch != 0;
     bool taking = core->pending[CORE_TARGET_LEASE].active || core->own.unresolved ||
                   core->own.tried_epoch != 0;
     bool newer =
@@ -20,12 +23,11 @@ static bool promise_possible(const struct core *core, const struct core_promise_
     return asker_ok && !leading && !taking && !newer && !other;
 }
 
-static const struct core_request_slot *request_in(const struct core *core,
-                                                  enum core_request_phase phase)
+static const struct core_request_slot *request_new(const struct core *core)
 {
-    ASSERT(phase != CORE_REQUEST_NONE);
+    ASSERT(core != NULL);
     for (uint32_t i = 0; i < CORE_REQUESTS_MAX; i++) {
-        if (core->request[i].phase == phase) {
+        if (core->request[i].phase == CORE_REQUEST_NEW) {
             return &core->request[i];
         }
     }
@@ -34,7 +36,7 @@ static const struct core_request_slot *request_in(const struct core *core,
 
 static void answer(struct core_plan *plan, const struct core_request_slot *slot, bool granted)
 {
-    ASSERT(plan != NULL);
+    ASSERT(slot != NULL);
     struct core_action *action = plan_add(plan, CORE_ACTION_ANSWER);
     action->u.answer.request_id = slot->request.request_id;
     action->u.answer.granted = granted;
@@ -55,33 +57,30 @@ bool core_rule_answer_refuse(const struct core *core, struct core_plan *plan)
     return false;
 }
 
+/* What it lasts is covered by the wait of a new start (L8) only if that ttl is on disk. */
 bool core_rule_answer_grant(const struct core *core, struct core_plan *plan)
 {
     ASSERT(core != NULL);
-    const struct core_request_slot *slot = request_in(core, CORE_REQUEST_REMEMBERED);
-    if (slot == NULL) {
+    const struct core_request_slot *slot = request_new(core);
+    if (slot == NULL || slot->request.ttl_ms > core->ttl_durable_ms) {
         return false;
     }
-    answer(plan, slot, promise_possible(core, &slot->request));
+    answer(plan, slot, true);
     return true;
 }
 
 bool core_rule_remember_promise(const struct core *core, struct core_plan *plan)
 {
     ASSERT(core != NULL);
-    const struct core_request_slot *slot = request_in(core, CORE_REQUEST_NEW);
+    const struct core_request_slot *slot = request_new(core);
     if (slot == NULL || !view_free(core, CORE_TARGET_MEMORY)) {
         return false;
     }
     struct core_action *action = plan_add(plan, CORE_ACTION_REMEMBER);
-    struct core_memory *memory = &action->u.memory;
-    const struct core_promise_request *request = &slot->request;
-    int64_t length_ms = request->ttl_ms + lease_margin_ms(request->ttl_ms); /* never exactly ttl */
-    *memory = core->memory;
-    str_set(memory->promised_to, NAME_SIZE, request->holder);
-    memory->promised_epoch = request->epoch;
-    memory->promised_ms = length_ms;
-    memory->promised_until = mono_max(core->memory.promised_until, mono_add(core->now, length_ms));
+    action->u.memory = core->memory;
+    if (action->u.memory.ttl_max_ms < slot->request.ttl_ms) {
+        action->u.memory.ttl_max_ms = slot->request.ttl_ms;
+    }
     return true;
 }
 
@@ -119,8 +118,9 @@ bool core_rule_renew(const struct core *core, struct core_plan *plan)
     }
     bool paused = view_paused(core);
     bool armed = own->armed_written;
-    bool resumed = core->guard.armed && core->guard.armed_epoch == own->epoch;
-    bool rising = view_ordered(core) && !view_primary(core);
+    bool resumed = core->guard.armed && core->guard.armed_epoch == own->epoch &&
+                   !core->pending[CORE_TARGET_GUARD].active;
+    bool rising = view_chosen(core) && !view_primary(core);
     if (paused && rising) {
         armed = true;
     } else if (paused) {
@@ -129,7 +129,8 @@ bool core_rule_renew(const struct core *core, struct core_plan *plan)
         armed = true; /* L7: armed first, then written */
     }
     bool due = !mono_before(core->now, mono_add(own->written_at, own->ttl_ms / 4));
-    if (!due && armed == own->armed_written && !core->rolled_back) {
+    bool lowering = core->cluster.settings.ttl_ms < own->ttl_ms;
+    if (!due && armed == own->armed_written && !core->rolled_back && !lowering) {
         return false;
     }
     struct core_action *action = plan_add(plan, CORE_ACTION_LEASE_WRITE);
@@ -148,23 +149,22 @@ bool core_rule_ask_promises(const struct core *core, struct core_plan *plan)
     bool due = !mono_before(core->now, on_promises ? core->round.next_at
                                                    : mono_max(from, core->round.next_at));
     if (!lease_valid(core) || own->surrendered || !due || !core->cluster.settings.failsafe_mode ||
-        !view_free(core, CORE_TARGET_PROMISE) || view_paused(core)) {
+        !view_free(core, CORE_TARGET_PROMISE) || !own->armed_written) {
         return false;
     }
     struct core_name_list names;
-    lease_promise_names(core, &names);
-    if (!names_have(&names, core->config.name)) {
-        return false; /* no list, or one without us: nothing to stand on */
+    if (!lease_promise_names(core, &names) || !names_have(&names, core->config.name)) {
+        return false; /* no list, one without us, or one that cannot be told: nothing to stand on */
     }
     struct core_action *action = plan_add(plan, CORE_ACTION_ASK_PROMISE);
     action->u.ask.asked_at = core->now;
-    action->u.ask.timeout_ms = own->ttl_ms / 4;
+    action->u.ask.timeout_ms = own->ttl_ms / 8; /* two tries before 0.7 ttl */
     action->u.ask.round = core->round.number + 1;
     action->u.ask.epoch = own->epoch;
     action->u.ask.ttl_ms = own->ttl_ms;
     for (uint32_t i = 0; i < names.count; i++) {
         if (!view_me(core, names.name[i])) {
-            names_add(&action->u.ask.names, names.name[i]);
+            (void)!names_add(&action->u.ask.names, names.name[i]); /* a subset fits */
         }
     }
     return true;
@@ -180,6 +180,7 @@ bool core_rule_surrender_again(const struct core *core, struct core_plan *plan)
     }
     struct core_action *action = plan_add(plan, CORE_ACTION_LEASE_WRITE);
     action->u.lease = lease_renewal(core);
+    action->u.lease.record.armed = true; /* whoever comes next is guarded */
     action->u.lease.record.state = own->surrender_state;
     str_set(action->u.lease.record.to, NAME_SIZE, own->surrender_to);
     action->u.lease.leader_op = CORE_LEADER_DELETE;

@@ -111,8 +111,14 @@ bool core_rule_handover_abort(const struct core *core, struct core_plan *plan)
     ASSERT(core != NULL);
     bool running = view_primary(core) && !core->handover.active;
     bool crashed = handover_stopped(core) && !handover_clean(core);
-    if (core->leaving || !handover_wanted(core) || !(running || crashed || handover_late(core)) ||
-        !view_free(core, CORE_TARGET_KEYS) || !view_store_usable(core)) {
+    if (core->leaving || !handover_wanted(core) || !(running || crashed || handover_late(core))) {
+        return false;
+    }
+    if (!view_store_usable(core)) {
+        return core->handover
+            .active; /* given up here; the order is cleared when the store is back */
+    }
+    if (!view_free(core, CORE_TARGET_KEYS)) {
         return false;
     }
     char name[NAME_SIZE];
@@ -189,9 +195,8 @@ bool core_rule_handover_release(const struct core *core, struct core_plan *plan)
     bool late = !core->handover.active || handover_late(core) ||
                 (handover_stopped(core) && !handover_clean(core));
     bool leaving = core->leaving && late;
-    bool paused = view_paused(core);
     if (!holding(core) || !view_stopped(core) || core->pending[CORE_TARGET_POSTGRES].active ||
-        !(leaving || paused)) {
+        !leaving) {
         return false;
     }
     return surrender(core, plan, CORE_LEASE_RELEASED, "");
@@ -203,7 +208,8 @@ bool core_rule_leave_stop(const struct core *core, struct core_plan *plan)
     const struct core_pending *pending = &core->pending[CORE_TARGET_POSTGRES];
     bool stop = pending->active &&
                 (pending->type == CORE_ACTION_STOP_FAST || pending->type == CORE_ACTION_STOP_HARD);
-    if (!core->leaving || view_paused(core) || core->postgres.process == TRI_NO || stop) {
+    if (!core->leaving || view_paused(core) || stop ||
+        (core->postgres.process == TRI_NO && !pending->active)) {
         return false;
     }
     char name[NAME_SIZE];
@@ -221,8 +227,7 @@ bool core_rule_leave_stop(const struct core *core, struct core_plan *plan)
 bool core_rule_paused(const struct core *core, struct core_plan *plan)
 {
     ASSERT(core != NULL && plan != NULL);
-    bool ordered =
-        core->cluster.failover.version != 0 && view_me(core, core->cluster.failover.candidate);
+    bool ordered = view_chosen(core);
     bool handover = handover_wanted(core);
     bool taken = core->own.holding && !view_maybe_primary(core);
     return view_paused(core) && !ordered && !handover && !taken;

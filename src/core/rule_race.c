@@ -8,7 +8,8 @@
 static bool racer(const struct core *core)
 {
     ASSERT(core != NULL);
-    return !core->own.holding && core->own.epoch == 0 && !core->own.unresolved &&
+    bool stand_back = mono_before(core->now, core->stand_back_until);
+    return !core->own.holding && core->own.epoch == 0 && !core->own.unresolved && !stand_back &&
            view_store_usable(core) && view_free(core, CORE_TARGET_LEASE) && !core->leaving;
 }
 
@@ -38,7 +39,8 @@ bool core_rule_adopt(const struct core *core, struct core_plan *plan)
         (cluster->initialize == CORE_INITIALIZE_DONE && cluster->sysid == core->postgres.sysid);
     if (!racer(core) || !view_primary(core) || cluster->lease.version != 0 ||
         cluster->leader.version != 0 || !same || core->config.nofailover ||
-        mono_before(core->now, core->no_acquire_until)) {
+        mono_before(core->now, core->no_acquire_until) ||
+        mono_before(core->now, core->rollback_until) || lease_promise_binds(core)) {
         return false;
     }
     return acquire(core, plan);
@@ -59,6 +61,7 @@ bool core_rule_take_unarmed(const struct core *core, struct core_plan *plan)
 {
     ASSERT(core != NULL);
     if (!racer(core) || !lease_left_unarmed(core) || core->guard.armed ||
+        lease_promise_binds(core) || mono_before(core->now, core->rollback_until) ||
         !(view_primary(core) || view_replica(core))) {
         return false;
     }
@@ -73,7 +76,7 @@ static struct mono race_end(const struct core *core)
     bool unguarded = record->present && !record->armed;
     bool led = core->cluster.leader.version != 0 && !view_me(core, core->cluster.leader.name);
     if (unguarded && view_ordered(core) && !led) {
-        return core->challenge.since;
+        return mono_max(core->challenge.since, core->rollback_until);
     }
     return lease_wait_end(core);
 }
@@ -88,13 +91,22 @@ static struct mono race_from(const struct core *core)
     return mono_max(start, mono_add(core->now, -(ttl_ms / 2)));
 }
 
+/* How long better nodes may stand in the way: one that is ahead but cannot take the lease (cut off
+ * from the store, bound by a promise) must not keep it from everybody for ever (INV-7). */
+static bool race_patient(const struct core *core)
+{
+    ASSERT(core != NULL);
+    struct mono end = mono_add(race_end(core), core->cluster.settings.ttl_ms);
+    return mono_before(core->now, end);
+}
+
 static bool racing(const struct core *core)
 {
     ASSERT(core != NULL);
     struct mono end = race_end(core);
     if (!racer(core) || end.ms == INT64_MAX || patroni_leads(core) || !candidate_self_fit(core) ||
         (core->cluster.lease.version == 0 && core->cluster.initialize != CORE_INITIALIZE_DONE) ||
-        (view_paused(core) && !view_ordered(core))) {
+        (view_paused(core) && !view_chosen(core))) {
         return false;
     }
     return !mono_before(core->now, mono_add(end, -(core->cluster.settings.ttl_ms / 4)));
@@ -114,7 +126,8 @@ bool core_rule_race_probe(const struct core *core, struct core_plan *plan)
 bool core_rule_race_ask(const struct core *core, struct core_plan *plan)
 {
     ASSERT(core != NULL);
-    if (!racing(core) || candidate_race(core, race_from(core)) != CANDIDATE_ASK ||
+    if (!racing(core) ||
+        candidate_race(core, race_from(core), race_patient(core)) != CANDIDATE_ASK ||
         !view_free(core, CORE_TARGET_STATUS)) {
         return false;
     }
@@ -154,7 +167,7 @@ bool core_rule_race_take(const struct core *core, struct core_plan *plan)
     ASSERT(core != NULL);
     struct mono from = race_from(core);
     if (!race_over(core) || !race_seen(core) || mono_before(core->postgres.asked_at, from) ||
-        core->guard.armed || candidate_race(core, from) != CANDIDATE_FIT) {
+        core->guard.armed || candidate_race(core, from, race_patient(core)) != CANDIDATE_FIT) {
         return false;
     }
     return acquire(core, plan);
@@ -163,7 +176,8 @@ bool core_rule_race_take(const struct core *core, struct core_plan *plan)
 bool core_rule_race_not_fit(const struct core *core, struct core_plan *plan)
 {
     ASSERT(core != NULL && plan != NULL);
-    return race_over(core) && candidate_race(core, race_from(core)) == CANDIDATE_NOT_FIT;
+    return race_over(core) &&
+           candidate_race(core, race_from(core), race_patient(core)) == CANDIDATE_NOT_FIT;
 }
 
 bool core_rule_race_wait(const struct core *core, struct core_plan *plan)

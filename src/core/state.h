@@ -75,8 +75,7 @@ struct core_challenge {
 enum core_request_phase {
     CORE_REQUEST_NONE,
     CORE_REQUEST_NEW,
-    CORE_REQUEST_REMEMBERING,
-    CORE_REQUEST_REMEMBERED,
+    CORE_REQUEST_REMEMBERING, /* its ttl is larger than any on disk: that is written first */
     CORE_REQUEST_FAILED,
 };
 
@@ -119,7 +118,15 @@ struct core {
     uint64_t revision_max;   /* the highest revision known of this store */
     struct mono revision_at; /* when that was learnt: a read begun later must not show less */
     uint64_t store_id;
-    bool rolled_back; /* L5: the keys are to be written anew by the holder */
+    bool rolled_back;             /* L5: the keys are to be written anew by the holder */
+    struct mono rollback_until;   /* L5: nothing is acquired before, whatever the record says */
+    struct mono stand_back_until; /* we gave the lease up as unable: others first */
+    struct mono idle_since;       /* we hold the lease and are no primary since then; NEVER: no */
+    uint64_t armed_seen;          /* the epoch the guard was last seen armed for since the start */
+    struct mono guard_lost_at;    /* since when the guard does not beat; MONO_NEVER: it does */
+    struct mono ttl_low_since;    /* since when every ttl seen is below memory.ttl_max_ms */
+    int64_t ttl_durable_ms;       /* memory.ttl_max_ms as it is on disk */
+    int64_t ttl_writing_ms;       /* as the write under way has it */
     bool leaving;
     bool primary_failed;      /* START_PRIMARY or PROMOTE was refused in this epoch */
     uint64_t claimed_version; /* of `initialize` that we claimed; 0: not claimed */

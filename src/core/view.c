@@ -99,20 +99,33 @@ const struct core_member *view_member(const struct core *core, const char *name)
     return NULL;
 }
 
+static bool order_due(const struct core *core)
+{
+    ASSERT(core != NULL);
+    const struct core_failover *order = &core->cluster.failover;
+    return order->version != 0 &&
+           (order->scheduled_at.ms == 0 || order->scheduled_at.ms <= core->wall.ms);
+}
+
+bool view_chosen(const struct core *core)
+{
+    ASSERT(core != NULL);
+    return order_due(core) && view_me(core, core->cluster.failover.candidate);
+}
+
 bool view_ordered(const struct core *core)
 {
     ASSERT(core != NULL);
-    return core->cluster.failover.version != 0 && view_me(core, core->cluster.failover.candidate);
+    return view_chosen(core) && core->cluster.failover.leader[0] == '\0';
 }
 
 bool view_order_for_me(const struct core *core)
 {
     ASSERT(core != NULL);
     const struct core_failover *order = &core->cluster.failover;
-    bool present = order->version != 0 && (order->leader[0] != '\0' || order->candidate[0] != '\0');
-    bool due = order->scheduled_at.ms == 0 || order->scheduled_at.ms <= core->wall.ms;
+    bool present = order->leader[0] != '\0' || order->candidate[0] != '\0';
     bool from_me = order->leader[0] == '\0' || view_me(core, order->leader);
-    return present && due && from_me && !view_me(core, order->candidate);
+    return present && order_due(core) && from_me && !view_me(core, order->candidate);
 }
 
 bool names_have(const struct core_name_list *names, const char *name)
@@ -126,15 +139,17 @@ bool names_have(const struct core_name_list *names, const char *name)
     return false;
 }
 
-void names_add(struct core_name_list *names, const char *name)
+bool names_add(struct core_name_list *names, const char *name)
 {
     ASSERT(names->count <= MEMBERS_MAX);
-    if (names->count == MEMBERS_MAX || names_have(names, name)) {
-        return;
+    if (names_have(names, name)) {
+        return true;
     }
-    if (str_copy(names->name[names->count], NAME_SIZE, name)) {
-        names->count++;
+    if (names->count == MEMBERS_MAX || !str_copy(names->name[names->count], NAME_SIZE, name)) {
+        return false;
     }
+    names->count++;
+    return true;
 }
 
 bool names_equal(const struct core_name_list *a, const struct core_name_list *b)
@@ -155,10 +170,11 @@ void names_wanted_failsafe(const struct core *core, struct core_name_list *out_n
 {
     ASSERT(out_names != NULL);
     *out_names = (struct core_name_list){0};
-    names_add(out_names, core->config.name);
+    (void)!names_add(out_names, core->config.name); /* the first fits */
     for (uint32_t i = 0; i < core->cluster.member_count; i++) {
         if (core->cluster.member[i].has_api_url) {
-            names_add(out_names, core->cluster.member[i].name);
+            (void)!names_add(out_names,
+                             core->cluster.member[i].name); /* no more than members fit */
         }
     }
 }

@@ -58,6 +58,7 @@ struct core_name_list {
 
 struct core_failsafe {
     uint64_t version; /* 0: absent */
+    bool cut;         /* names were dropped: it had more than MEMBERS_MAX */
     struct core_name_list names;
 };
 
@@ -96,7 +97,8 @@ struct core_cluster {
     struct core_leader_key leader;
     enum core_initialize initialize;
     uint64_t initialize_version;
-    uint64_t sysid; /* DONE only */
+    uint64_t sysid;          /* DONE only */
+    uint64_t config_version; /* of /config itself, also when it cannot be used; 0: absent */
     struct core_settings settings;
     struct core_failsafe failsafe;
     struct core_failover failover;
@@ -192,7 +194,9 @@ struct core_promise_request {
     int64_t ttl_ms;
 };
 
-/* What must survive the agent (and a reboot), written and fsynced by CORE_ACTION_REMEMBER. */
+/* What must survive the agent (and a reboot), written and fsynced by CORE_ACTION_REMEMBER. A promise
+ * need not be in it when it is given: an agent that starts acquires nothing for ttl_max_ms and a
+ * margin (L8), which no promise given before can outlast; so ttl_max_ms comes first. */
 struct core_memory {
     char promised_to[NAME_SIZE]; /* "" none */
     uint64_t promised_epoch;

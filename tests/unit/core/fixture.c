@@ -53,6 +53,7 @@ static void core_common(struct core *core, const char *name)
     struct core_page page = {.present = true};
     core_init(core, &config, &memory, &page, (struct mono){FX_NOW});
     core->trusted_from = (struct mono){0};
+    core->no_acquire_until = MONO_ZERO; /* it has run for long */
     core->store_seen_at = (struct mono){FX_NOW};
     core->linear_at = (struct mono){FX_NOW};
     core->read_from = MONO_NEVER;

@@ -321,10 +321,15 @@ static void promise_asked(struct core *core)
         (struct core_promise_request){.request_id = 1, .epoch = 3, .ttl_ms = FX_TTL};
     (void)snprintf(core->request[0].request.holder, NAME_SIZE, "n1");
 }
-static void promise_remembered(struct core *core)
+static void promise_larger(struct core *core)
 {
     promise_asked(core);
-    core->request[0].phase = CORE_REQUEST_REMEMBERED;
+    core->request[0].request.ttl_ms = 2 * FX_TTL;
+}
+static void guard_lost(struct core *core)
+{
+    core->guard.alive = TRI_NO;
+    core->guard_lost_at.ms = FX_NOW - FX_TTL;
 }
 static void probe_pending(struct core *core)
 {
@@ -378,7 +383,7 @@ DIMENSION(pending, nothing, pending_start, pending_stop, pending_follow, pending
 DIMENSION(peers, nothing, peers_answered, peers_ahead, handed, handed_late);
 DIMENSION(extra, nothing, init_absent, init_mine, init_foreign, pg_old_fact, probe_pending,
           store_unseen, diverged, diverged_clone, diverged_forbidden, unchecked, other_upstream,
-          promise_given, promise_asked, promise_remembered, stale_probe, stale_read,
+          promise_given, promise_asked, promise_larger, guard_lost, stale_probe, stale_read,
           members_changed, config_lost, memory_dirty, start_failed, initdb_failed);
 
 static const struct dimension *const dimensions[] = {
@@ -426,6 +431,7 @@ static void check_rise(const struct core *core, const struct core_action *action
     PROPERTY("INV-3", own_valid(core) && !core->own.surrendered);
     PROPERTY("INV-3", core->own.deadline.ms - core->now.ms >= core->own.ttl_ms / 4);
     PROPERTY("INV-3", core->guard.armed && core->guard.armed_epoch == core->own.epoch);
+    PROPERTY("INV-3", core->guard.alive == TRI_YES);
     PROPERTY("INV-8", core->postgres.asked_at.ms >= core->trusted_from.ms);
     PROPERTY("L7", !core->cluster.settings.pause || core->cluster.failover.version != 0 ||
                        core->own.holding);
@@ -483,8 +489,8 @@ static void check_stop(const struct core *core, const struct core_action *action
     if (action->type != CORE_ACTION_STOP_FAST && action->type != CORE_ACTION_STOP_HARD) {
         return;
     }
-    bool healthy = own_valid(core) && core->guard.armed && core->postgres.primary == TRI_YES &&
-                   core->postgres.accepting == TRI_YES &&
+    bool healthy = core->guard_lost_at.ms == INT64_MAX && own_valid(core) && core->guard.armed &&
+                   core->postgres.primary == TRI_YES && core->postgres.accepting == TRI_YES &&
                    core->now.ms - core->own.proven_at.ms < core->own.ttl_ms * 7 / 10;
     bool person = core->leaving || core->cluster.failover.version != 0;
     PROPERTY("INV-6", !healthy || person ||

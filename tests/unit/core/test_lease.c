@@ -209,7 +209,7 @@ static void l5_rolled_back_store(void **state)
     fx_tick(&core, 5, &plan);
     push(12, &record, true); /* the revision went back */
     assert_int_equal(core.challenge.since.ms, core.now.ms);
-    assert_true(core.no_acquire_until.ms >= core.now.ms + FX_TTL);
+    assert_true(core.rollback_until.ms >= core.now.ms + FX_TTL);
     reset(fx_holder);
     record.epoch = 2;
     str_set(record.holder, NAME_SIZE, "n3");
@@ -386,9 +386,9 @@ static void l9_giver_takes_nothing_for_ttl_and_margin(void **state)
     event.u.promise_request = (struct core_promise_request){
         .request_id = 1, .holder = "n1", .epoch = 3, .ttl_ms = FX_TTL};
     fx_step(&core, &event, 0, &plan);
-    assert_int_equal(plan.reason, CORE_REASON_REMEMBER_PROMISE);
-    fx_done(&core, CORE_TARGET_MEMORY, CORE_OUTCOME_APPLIED, 0, &plan);
     assert_int_equal(plan.reason, CORE_REASON_ANSWER_GRANT);
+    assert_int_equal(core.memory.promised_until.ms, FX_NOW + FX_TTL + 40); /* never exactly ttl */
+    (void)until(CORE_ACTION_REMEMBER, 1); /* the second line; L8 is the first */
     core_decide(&core, &plan);
     assert_int_not_equal(plan.reason, CORE_REASON_RACE_TAKE);
     core.now.ms = core.memory.promised_until.ms - 1;
@@ -400,6 +400,26 @@ static void l9_giver_takes_nothing_for_ttl_and_margin(void **state)
     core.linear_at = core.now;
     core_decide(&core, &plan);
     assert_int_equal(plan.reason, CORE_REASON_RACE_TAKE);
+}
+
+static void l9_a_larger_ttl_is_on_disk_before_it_is_promised(void **state)
+{
+    (void)state;
+    reset(fx_replica);
+    struct core_event event = {.type = CORE_EVENT_PROMISE_REQUEST};
+    event.u.promise_request = (struct core_promise_request){
+        .request_id = 1, .holder = "n1", .epoch = 3, .ttl_ms = 2 * FX_TTL};
+    fx_step(&core, &event, 0, &plan);
+    assert_int_equal(plan.reason, CORE_REASON_REMEMBER_PROMISE);
+    fx_done(&core, CORE_TARGET_MEMORY, CORE_OUTCOME_APPLIED, 0, &plan);
+    assert_int_equal(plan.reason, CORE_REASON_ANSWER_GRANT);
+    struct core_config config = core.config;
+    struct core_memory memory = core.memory;
+    str_set(memory.promised_to, NAME_SIZE, ""); /* the promise itself did not get to disk */
+    memory.promised_until = MONO_ZERO;
+    struct core_page page = {.present = true};
+    core_init(&core, &config, &memory, &page, core.now);
+    assert_true(core.no_acquire_until.ms >= core.now.ms + 2 * FX_TTL + 80); /* L8 covers it */
 }
 
 static void l9_reboot_renews_a_promise(void **state)
@@ -502,6 +522,7 @@ int main(void)
         cmocka_unit_test(l9_one_refusal_is_enough),
         cmocka_unit_test(l9_promises_revive_nothing),
         cmocka_unit_test(l9_giver_takes_nothing_for_ttl_and_margin),
+        cmocka_unit_test(l9_a_larger_ttl_is_on_disk_before_it_is_promised),
         cmocka_unit_test(l9_reboot_renews_a_promise),
         cmocka_unit_test(l9_list_change_restarts_the_wait),
         cmocka_unit_test(l9_only_a_listed_member_takes_over),

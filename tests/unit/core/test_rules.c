@@ -74,6 +74,8 @@ static void rule_exit_foreign_cluster(void **state)
     fx_replica(&core);
     core.postgres.sysid = 8;
     EXPECT_ACTION(&core, EXIT_FOREIGN_CLUSTER, EXIT);
+    core.postgres.primary = TRI_YES; /* a stranger's primary is not ours to stop */
+    EXPECT_ACTION(&core, EXIT_FOREIGN_CLUSTER, EXIT);
 }
 
 static void request(uint64_t epoch, const char *holder)
@@ -122,11 +124,10 @@ static void rule_remember_promise(void **state)
     (void)state;
     fx_replica(&core);
     request(3, "n1");
+    core.request[0].request.ttl_ms = 2 * FX_TTL; /* more than the wait of a new start covers */
     const struct core_action *action = EXPECT(&core, REMEMBER_PROMISE);
     assert_int_equal(action->type, CORE_ACTION_REMEMBER);
-    assert_string_equal(action->u.memory.promised_to, "n1");
-    assert_int_equal(action->u.memory.promised_epoch, 3);
-    assert_int_equal(action->u.memory.promised_until.ms, FX_NOW + FX_TTL + 40);
+    assert_int_equal(action->u.memory.ttl_max_ms, 2 * FX_TTL);
 }
 
 static void rule_answer_grant(void **state)
@@ -134,15 +135,19 @@ static void rule_answer_grant(void **state)
     (void)state;
     fx_replica(&core);
     request(3, "n1");
-    core.request[0].phase = CORE_REQUEST_REMEMBERED;
     const struct core_action *action = EXPECT(&core, ANSWER_GRANT);
     assert_true(action->u.answer.granted);
-    core.postgres.primary = TRI_YES; /* became one meanwhile */
-    core.guard.armed = true;
-    core.pending[CORE_TARGET_POSTGRES].active = true;
-    core.pending[CORE_TARGET_POSTGRES].type = CORE_ACTION_STOP_HARD;
-    action = EXPECT(&core, ANSWER_GRANT);
-    assert_false(action->u.answer.granted);
+}
+
+static void rule_stop_unguarded(void **state)
+{
+    (void)state;
+    fx_holder(&core);
+    core.guard.alive = TRI_NO;
+    core.guard_lost_at.ms = FX_NOW - FX_TTL / 2;
+    EXPECT_ACTION(&core, STOP_UNGUARDED, STOP_FAST);
+    core.guard_lost_at.ms++;
+    (void)EXPECT(&core, REPLACE_GUARD);
 }
 
 static void rule_remember(void **state)
@@ -362,6 +367,7 @@ static void rule_handover_release(void **state)
     fx_holder(&core);
     stopped();
     core.leaving = true;
+    core.guard.armed = false;
     const struct core_action *action = EXPECT(&core, HANDOVER_RELEASE);
     assert_int_equal(action->u.lease.record.state, CORE_LEASE_RELEASED);
 }
@@ -761,6 +767,15 @@ static void rule_postgres_busy(void **state)
     core.pending[CORE_TARGET_POSTGRES].active = true;
     core.pending[CORE_TARGET_POSTGRES].type = CORE_ACTION_FOLLOW;
     assert_null(EXPECT(&core, POSTGRES_BUSY));
+}
+
+static void rule_stays_diverged(void **state)
+{
+    (void)state;
+    fx_replica(&core);
+    core.divergence = CORE_DIVERGENCE_DIVERGED;
+    core.cluster.settings.use_pg_rewind = false;
+    assert_null(EXPECT(&core, STAYS_DIVERGED));
 }
 
 static void rule_follows(void **state)
