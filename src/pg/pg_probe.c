@@ -383,7 +383,10 @@ static void offline(struct pg *pg)
         if (pg->look.status != PGCONF_PID_READY && !pg->look.orphan) {
             facts->accepting = TRI_NO;
         }
-        if (pg->look.standby_signal) {
+        if (pg->look.single_user) {
+            facts->accepting = TRI_NO; /* it serves nobody but who started it */
+            facts->primary = TRI_UNKNOWN;
+        } else if (pg->look.standby_signal) {
             facts->primary = TRI_NO; /* removed before the first write after recovery */
         } else if ((same && before->primary == TRI_YES) || facts->accepting == TRI_NO) {
             facts->primary = TRI_YES; /* as before, or starting without a signal file */
