@@ -37,6 +37,36 @@ static bool replace(char out[URL_SIZE], const char *url)
     return str_copy(out, URL_SIZE, url);
 }
 
+void address_book_need_none(struct address_book *book)
+{
+    ASSERT(book->count <= ADDRESS_BOOK_MAX);
+    for (size_t i = 0; i < book->count; i++) {
+        book->entry[i].needed = false;
+    }
+}
+
+void address_book_need(struct address_book *book, const char *name)
+{
+    ASSERT(name != NULL);
+    struct address_entry *entry = find(book, name);
+    if (entry != NULL) {
+        entry->needed = true;
+    }
+}
+
+static void forget_one(struct address_book *book)
+{
+    ASSERT(book->count == ADDRESS_BOOK_MAX);
+    size_t at = 0;
+    while (at < book->count && book->entry[at].needed) {
+        at++;
+    }
+    at = at < book->count ? at : 0;
+    memmove(&book->entry[at], &book->entry[at + 1],
+            (book->count - at - 1) * sizeof(book->entry[0]));
+    book->count--;
+}
+
 bool address_book_set(struct address_book *book, const char *name, const char *api_url,
                       const char *conn_url)
 {
@@ -48,15 +78,14 @@ bool address_book_set(struct address_book *book, const char *name, const char *a
             return false;
         }
         if (book->count == ADDRESS_BOOK_MAX) {
-            memmove(&book->entry[0], &book->entry[1],
-                    (ADDRESS_BOOK_MAX - 1) * sizeof(book->entry[0]));
-            book->count--;
+            forget_one(book);
         }
         entry = &book->entry[book->count++];
         *entry = (struct address_entry){0};
         str_copy_cut(entry->name, sizeof(entry->name), name);
         added = true;
     }
+    entry->needed = true;
     bool changed = replace(entry->api_url, api_url);
     changed = replace(entry->conn_url, conn_url) || changed;
     return added || changed;

@@ -22,6 +22,7 @@ struct address_entry {
     char name[NAME_SIZE];
     char api_url[URL_SIZE];  /* "" unknown */
     char conn_url[URL_SIZE]; /* "" unknown */
+    bool needed;             /* in a list or a member key: see address_book_need_none */
 };
 
 struct address_book {
@@ -32,7 +33,12 @@ struct address_book {
 /* The entry, or NULL. */
 const struct address_entry *address_book_find(const struct address_book *book, const char *name);
 
-/* Sets what is not "" (the rest stays); a full book forgets its oldest entry. True: it changed. */
+/* Before the names that are needed now are told by address_book_need: all others may be forgotten. */
+void address_book_need_none(struct address_book *book);
+void address_book_need(struct address_book *book, const char *name);
+
+/* Sets what is not "" (the rest stays); the name is needed from then on. A full book forgets its
+ * oldest entry that nobody needs, or else the oldest. True: it changed. */
 bool address_book_set(struct address_book *book, const char *name, const char *api_url,
                       const char *conn_url);
 

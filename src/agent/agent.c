@@ -259,6 +259,8 @@ static void core_begin(struct agent *agent, const struct memory_loaded *loaded)
                              .epoch = lease.epoch,
                              .seq = lease.seq};
     agent->page_found = page.present;
+    agent->page_written = page; /* what the guard's timer stands at: see page_write */
+    agent->page_known = page.present;
     agent->core_config.same_boot = loaded->same_boot;
     core_init(&agent->core, &agent->core_config, &loaded->memory, &page, mono_now());
     exec_guard_set_ttl(agent, agent->core_config.settings.ttl_ms);

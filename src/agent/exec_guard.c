@@ -174,6 +174,7 @@ static void packet_handle(struct agent *agent, const union control_packet *packe
         }
         break;
     case CONTROL_EXITED:
+        log_debug("postmaster_exited", "pid=%" PRId64, packet->exited.pid); /* the guard's line */
         guard->stop_asked = false;
         pg_postmaster_exited(agent->pg, packet->exited.pid);
         break;

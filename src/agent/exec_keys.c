@@ -36,7 +36,7 @@ static void op_add(struct exec_keys *keys, struct dcs_op op)
 }
 
 /* {name: api_url} of the names listed; NULL when an address is not known. */
-static char *failsafe_text(const struct agent *agent, const struct core_name_list *names)
+static char *failsafe_text(struct agent *agent, const struct core_name_list *names)
 {
     json_t *root = json_object();
     ASSERT(root != NULL && names->count <= MEMBERS_MAX);
@@ -45,6 +45,11 @@ static char *failsafe_text(const struct agent *agent, const struct core_name_lis
         const struct address_entry *entry = address_book_find(&agent->book, names->name[i]);
         known = entry != NULL && entry->api_url[0] != '\0' &&
                 json_object_set_new(root, entry->name, json_string(entry->api_url)) == 0;
+        if (!known && !str_equal(agent->keys.unknown, names->name[i])) {
+            str_copy_cut(agent->keys.unknown, sizeof(agent->keys.unknown), names->name[i]);
+            log_warn("failsafe_list", "name=%s message=\"its address is not known\"",
+                     names->name[i]);
+        }
     }
     char *text = known ? json_dumps(root, JSON_COMPACT) : NULL;
     json_decref(root);
@@ -105,8 +110,8 @@ void exec_keys_start(struct agent *agent, const struct core_action *action)
     keys->done = (struct core_done){.type = action->type, .id = action->id};
     keys->count = 0;
     if (!keys_prepare(agent, action)) {
-        log_warn("key_write", "action=%s result=\"not all that it needs is known\"",
-                 core_action_name(action->type));
+        log_debug("key_write", "action=%s result=\"not all that it needs is known\"",
+                  core_action_name(action->type));
         free(keys->value);
         keys->value = NULL;
         keys->done.outcome = CORE_OUTCOME_NOT_APPLIED;

@@ -3,6 +3,8 @@
  */
 #include "agent/shell.h"
 
+#include <errno.h>
+#include <stdio.h>
 #include <stdlib.h>
 
 #include "base/assert.h"
@@ -60,6 +62,29 @@ void exec_memory_book_changed(struct agent *agent)
     }
 }
 
+/* Set aside and not removed: a person may want to know how it came to that. */
+static enum err memory_set_aside(struct agent *agent, const struct err_detail *why,
+                                 struct memory_loaded *out_loaded, struct err_detail *detail)
+{
+    const char *path = agent->memory.path;
+    char aside[PATH_SIZE];
+    if (!str_format(aside, sizeof(aside), "%s.corrupt", path)) {
+        return err_set(detail, ERR_INVALID, "the path %s is too long", path);
+    }
+    if (rename(path, aside) != 0) {
+        return err_set_errno(detail, ERR_INVALID, errno, "%s cannot be used (%s), nor renamed",
+                             path, why->text);
+    }
+    struct page_lease lease;
+    page_lease_read(agent->page, &lease);
+    memory_lost(agent->core_config.settings.ttl_ms, lease.ttl_ms, out_loaded);
+    log_error("memory_file",
+              "path=%s detail=\"%s\" message=\"it was renamed to %s; this node takes over no lease "
+              "for %lld ms\"",
+              path, why->text, aside, (long long)out_loaded->memory.promised_ms);
+    return ERR_OK;
+}
+
 enum err exec_memory_load(struct agent *agent, const char *state_dir,
                           struct memory_loaded *out_loaded, struct err_detail *detail)
 {
@@ -73,5 +98,9 @@ enum err exec_memory_load(struct agent *agent, const char *state_dir,
     if (file_load(memory->book_path, &text, &size, NULL) == ERR_OK && text != NULL) {
         address_book_parse(&agent->book, text, size);
     }
-    return memory_load(memory->path, agent->boot_id, out_loaded, detail);
+    struct err_detail why = {0};
+    if (memory_load(memory->path, agent->boot_id, out_loaded, &why) != ERR_OK) {
+        return memory_set_aside(agent, &why, out_loaded, detail);
+    }
+    return ERR_OK;
 }

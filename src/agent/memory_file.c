@@ -141,6 +141,15 @@ enum err memory_parse(const char *text, size_t size, const char *boot_id,
     return ERR_OK;
 }
 
+void memory_lost(int64_t config_ttl_ms, int64_t page_ttl_ms, struct memory_loaded *out_loaded)
+{
+    ASSERT(config_ttl_ms >= 0 && page_ttl_ms >= 0);
+    int64_t ttl_ms = config_ttl_ms > page_ttl_ms ? config_ttl_ms : page_ttl_ms;
+    ttl_ms = ttl_ms > MEMORY_LOST_TTL_MS ? ttl_ms : MEMORY_LOST_TTL_MS;
+    *out_loaded = (struct memory_loaded){
+        .memory = {.promised_to = "?", .promised_ms = ttl_ms + ttl_ms / 10, .ttl_max_ms = ttl_ms}};
+}
+
 enum err memory_load(const char *path, const char *boot_id, struct memory_loaded *out_loaded,
                      struct err_detail *detail)
 {

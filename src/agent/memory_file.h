@@ -29,6 +29,14 @@ struct memory_loaded {
 /* The kernel's id of this boot. */
 enum err memory_boot_id(char out_boot_id[BOOT_ID_SIZE], struct err_detail *detail) MUST_CHECK;
 
+#define MEMORY_LOST_TTL_MS                                                                         \
+    30000 /* Patroni's default: what is known to nobody is taken for no less */
+
+/* What to go on with when the file was damaged: nothing is known but that a promise may have been
+ * given, to anybody, for the largest ttl that can have been in force; so for that long no lease is
+ * acquired. */
+void memory_lost(int64_t config_ttl_ms, int64_t page_ttl_ms, struct memory_loaded *out_loaded);
+
 /* The file's text, NULL when the arena's cap is too low. */
 char *memory_format(const struct core_memory *memory, const char *boot_id, struct arena *arena);
 

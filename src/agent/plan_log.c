@@ -15,6 +15,8 @@ static bool in_passing(enum core_reason reason)
 {
     return reason == CORE_REASON_RENEW || reason == CORE_REASON_PROBE ||
            reason == CORE_REASON_READ_STORE || reason == CORE_REASON_REMEMBER ||
+           reason == CORE_REASON_ASK_PROMISES || reason == CORE_REASON_REMEMBER_PROMISE ||
+           reason == CORE_REASON_ANSWER_GRANT || /* twice a second while the store is away */
            reason == CORE_REASON_IDLE || reason == CORE_REASON_POSTGRES_BUSY;
 }
 

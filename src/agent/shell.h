@@ -84,11 +84,14 @@ struct store_view {
     size_t key_count;
     struct member_info member[MEMBERS_MAX]; /* in the order of cluster.member */
     uint32_t member_count;
+    bool members_cut; /* there are more member keys than that */
+    bool failsafe_cut;
     struct core_settings settings_last; /* good ones */
     struct dcs_request request;
     bool reading;
     struct mono asked_at;
     struct mono folded_at; /* when the content last came */
+    struct mono away_at;   /* the first failure in a row; 0: the store answers */
     struct core_done done;
     struct wall seen_at; /* the store told us its content; for people */
     enum store_view_check { STORE_CHECK_TO_DO, STORE_CHECK_ASKING, STORE_CHECK_DONE } check;
@@ -141,6 +144,7 @@ struct exec_keys {
     size_t count;
     char *value;
     char sysid[24];
+    char unknown[NAME_SIZE]; /* whose address was last found to be missing */
     struct core_done done;
 };
 

@@ -82,6 +82,28 @@ static void forget(struct store_view *view, const char *key)
     }
 }
 
+/* ---- addresses ---- */
+
+static void names_need(struct agent *agent, const struct core_name_list *names)
+{
+    ASSERT(names->count <= MEMBERS_MAX);
+    for (uint32_t i = 0; i < names->count; i++) {
+        address_book_need(&agent->book, names->name[i]);
+    }
+}
+
+/* Members, and everybody who may have to be asked for a promise. */
+static void book_prepare(struct agent *agent)
+{
+    address_book_need_none(&agent->book);
+    for (uint32_t i = 0; i < agent->view.member_count; i++) {
+        address_book_need(&agent->book, agent->view.member[i].name);
+    }
+    names_need(agent, &agent->view.cluster.failsafe.names);
+    names_need(agent, &agent->core.memory.failsafe);
+    names_need(agent, &agent->core.memory.failsafe_doubt);
+}
+
 /* ---- members ---- */
 
 static bool members_differ(const struct store_view *view)
@@ -104,6 +126,7 @@ static void members_fold(struct agent *agent)
     struct core_name_list names = {0};
     bool book_changed = false;
     uint32_t dropped = 0;
+    book_prepare(agent);
     view->member_count = 0;
     for (size_t i = 0; i < view->key_count; i++) {
         const struct store_key *key = &view->keys[i];
@@ -124,6 +147,7 @@ static void members_fold(struct agent *agent)
             address_book_set(&agent->book, name, member->api_url, member->conn_url) || book_changed;
     }
     view->cluster.member_count = view->member_count;
+    view->members_cut = dropped > 0;
     if (dropped > 0) {
         log_warn("members", "dropped=%u message=\"more members than this agent can see\"", dropped);
     }
@@ -137,11 +161,13 @@ static void members_fold(struct agent *agent)
 
 static void failsafe_fold(struct agent *agent, const struct store_key *key)
 {
+    struct store_view *view = &agent->view;
     struct records_item item = item_of(key);
     char urls[MEMBERS_MAX][URL_SIZE];
-    (void)records_parse_failsafe(&item, &agent->view.cluster.failsafe, urls);
+    view->failsafe_cut = records_parse_failsafe(&item, &view->cluster.failsafe, urls) > 0;
+    book_prepare(agent);
     bool changed = false;
-    const struct core_name_list *names = &agent->view.cluster.failsafe.names;
+    const struct core_name_list *names = &view->cluster.failsafe.names;
     for (uint32_t i = 0; i < names->count; i++) {
         changed = address_book_set(&agent->book, names->name[i], urls[i], NULL) || changed;
     }
@@ -214,6 +240,10 @@ void store_fold(struct agent *agent, const struct dcs_snapshot *snapshot)
     if (members_differ(view)) {
         members_fold(agent);
     }
+    if (store_view_version(agent, "failsafe") == 0) {
+        view->failsafe_cut = false;
+    }
+    view->cluster.failsafe.cut = view->failsafe_cut || view->members_cut;
     view->cluster.store_id = snapshot->store_id;
     view->cluster.revision = snapshot->revision;
     view->cluster.reachable = TRI_YES;

@@ -80,14 +80,23 @@ static void view_seen(struct agent *agent, const struct dcs_snapshot *snapshot,
         view->folded_at = mono_now();
     }
     view->cluster.reachable = TRI_YES;
+    if (view->away_at.ms != 0) {
+        log_info("store_back", "away_ms=%lld", (long long)mono_sub(mono_now(), view->away_at));
+        view->away_at = MONO_ZERO;
+    }
     view->seen_at = wall_now();
     if (check_passed(agent)) {
         view_deliver(agent, asked_at, linearizable);
     }
 }
 
-static void view_failed(struct agent *agent, struct mono asked_at, bool linearizable)
+static void view_failed(struct agent *agent, struct mono asked_at, bool linearizable,
+                        const char *why)
 {
+    if (agent->view.away_at.ms == 0) { /* once, not at every try */
+        agent->view.away_at = mono_now();
+        log_warn("store_away", "detail=\"%s\"", why);
+    }
     agent->view.cluster.reachable = TRI_NO;
     view_deliver(agent, asked_at, linearizable);
 }
@@ -105,9 +114,9 @@ static void read_ended(struct dcs_request *request, enum err err,
         done.outcome =
             view->check == STORE_CHECK_DONE ? CORE_OUTCOME_APPLIED : CORE_OUTCOME_NOT_APPLIED;
     } else {
-        log_info("store_read", "result=\"%s\" detail=\"%s\"", err_name(err), request->detail.text);
+        log_debug("store_read", "result=\"%s\" detail=\"%s\"", err_name(err), request->detail.text);
         done.outcome = CORE_OUTCOME_NOT_APPLIED;
-        view_failed(agent, view->asked_at, true);
+        view_failed(agent, view->asked_at, true, request->detail.text);
     }
     agent_done(agent, &done);
 }
@@ -132,15 +141,14 @@ static void watch_told(struct dcs *dcs, enum dcs_watch_event event,
     }
     switch (event) {
     case DCS_WATCH_UP:
-        log_info("store_watch", "state=up revision=%llu", (unsigned long long)snapshot->revision);
+        log_debug("store_watch", "state=up revision=%llu", (unsigned long long)snapshot->revision);
         view_seen(agent, snapshot, mono_now(), false);
         break;
     case DCS_WATCH_CHANGES:
         view_seen(agent, snapshot, mono_now(), false);
         break;
     case DCS_WATCH_DOWN:
-        log_warn("store_watch", "state=down");
-        view_failed(agent, mono_now(), false);
+        view_failed(agent, mono_now(), false, "the connection was lost");
         break;
     }
 }

@@ -291,6 +291,7 @@ uint32_t records_parse_failsafe(const struct records_item *item, struct core_fai
     json_object_foreach(json, name, url)
     {
         if (!name_add(&out_failsafe->names, name)) {
+            out_failsafe->cut = true;
             dropped++;
         } else if (urls != NULL) {
             char *out = urls[out_failsafe->names.count - 1];
@@ -380,6 +381,7 @@ void records_apply_config(const struct records_item *item, const struct records_
                           struct core_cluster *cluster)
 {
     ASSERT(item != NULL && context != NULL && cluster != NULL);
+    cluster->config_version = item->version;
     json_t *config = item_object(item);
     dynconfig_settings(config, item->version, context->local_postgresql, context->last,
                        &cluster->settings, context->warnings);

@@ -75,7 +75,7 @@ void records_parse_failover(const struct records_item *item, struct core_failove
 char *records_format_failover(const struct core_failover *failover);
 
 /* urls (may be NULL): the API addresses, in the order of out_failsafe->names; "" when too long. The
- * answer counts entries that had no room. */
+ * answer counts entries that had no room; then out_failsafe is cut. */
 uint32_t records_parse_failsafe(const struct records_item *item, struct core_failsafe *out_failsafe,
                                 char (*urls)[URL_SIZE]);
 
@@ -105,7 +105,7 @@ struct records_context {
 /* Folds one key that is no member and not /config into the view. */
 void records_apply(const struct records_item *item, struct core_cluster *cluster);
 
-/* /config into cluster->settings. */
+/* /config into cluster->settings and config_version. */
 void records_apply_config(const struct records_item *item, const struct records_context *context,
                           struct core_cluster *cluster);
 

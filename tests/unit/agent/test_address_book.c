@@ -96,6 +96,30 @@ static void test_full_book_forgets_the_oldest(void **state)
     assert_non_null(address_book_find(&book, "n1"));
 }
 
+static void test_full_book_keeps_what_is_needed(void **state)
+{
+    (void)state;
+    static struct address_book book;
+    for (int i = 0; i < ADDRESS_BOOK_MAX; i++) {
+        char name[16];
+        (void)snprintf(name, sizeof(name), "n%d", i);
+        assert_true(address_book_set(&book, name, "http://x", NULL));
+    }
+    address_book_need_none(&book);
+    address_book_need(&book, "n0"); /* the oldest member */
+    address_book_need(&book, "n2");
+    address_book_need(&book, "nobody");
+    assert_true(address_book_set(&book, "new1", "http://y", NULL));
+    assert_true(address_book_set(&book, "new2", "http://z", NULL));
+    assert_int_equal(book.count, ADDRESS_BOOK_MAX);
+    assert_non_null(address_book_find(&book, "n0"));
+    assert_null(address_book_find(&book, "n1"));
+    assert_non_null(address_book_find(&book, "n2"));
+    assert_null(address_book_find(&book, "n3"));
+    assert_non_null(address_book_find(&book, "new1"));
+    assert_string_equal(address_book_find(&book, "new2")->api_url, "http://z");
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -103,6 +127,7 @@ int main(void)
         cmocka_unit_test(test_api_path),
         cmocka_unit_test(test_round_trip),
         cmocka_unit_test(test_full_book_forgets_the_oldest),
+        cmocka_unit_test(test_full_book_keeps_what_is_needed),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

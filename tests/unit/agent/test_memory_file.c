@@ -157,6 +157,24 @@ static void test_boot_id(void **state)
     assert_int_equal(strlen(boot_id), 36);
 }
 
+/* Nobody knows what was promised: whatever ttl may have been in force counts. */
+static void test_lost(void **state)
+{
+    (void)state;
+    struct memory_loaded loaded = {.found = true, .same_boot = true};
+    memory_lost(2000, 5000, &loaded);
+    assert_false(loaded.found);
+    assert_false(loaded.same_boot); /* so the promise counts from now */
+    assert_int_equal(loaded.memory.ttl_max_ms, 30000);
+    assert_true(loaded.memory.promised_ms > 30000);
+    assert_true(loaded.memory.promised_to[0] != '\0');
+    assert_int_equal(loaded.memory.failsafe.count, 0);
+    memory_lost(60000, 5000, &loaded);
+    assert_int_equal(loaded.memory.ttl_max_ms, 60000);
+    memory_lost(60000, 90000, &loaded);
+    assert_int_equal(loaded.memory.ttl_max_ms, 90000);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -165,6 +183,7 @@ int main(void)
         cmocka_unit_test(test_damage_is_an_error),
         cmocka_unit_test(test_write_and_load),
         cmocka_unit_test(test_boot_id),
+        cmocka_unit_test(test_lost),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

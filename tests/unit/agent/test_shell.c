@@ -109,6 +109,7 @@ static void test_a_cluster_of_one_comes_and_goes(void **state)
     assert_non_null(strstr(seen, "\"state\":\"stopped\"")); /* the last word of the member key */
     fake_guard_end(&guard);
     assert_int_equal(guard.leaving, 0);
+    assert_true(guard.pings >= 1); /* its timer stood at the deadline that is no more */
     fake_place_remove(&place);
 }
 

@@ -371,6 +371,7 @@ static void test_failsafe(void **state)
         item_of("failsafe", "{\"n1\":\"http://a:8008/patroni\",\"n2\":5,\"n3\":\"http://c\"}");
     assert_int_equal(records_parse_failsafe(&item, &failsafe, urls), 0);
     assert_int_equal(failsafe.version, 42);
+    assert_false(failsafe.cut);
     assert_int_equal(failsafe.names.count, 3);
     assert_string_equal(failsafe.names.name[0], "n1");
     assert_string_equal(urls[0], "http://a:8008/patroni");
@@ -389,6 +390,7 @@ static void test_failsafe(void **state)
     item = item_of("failsafe", many);
     assert_int_equal(records_parse_failsafe(&item, &failsafe, NULL), 3);
     assert_int_equal(failsafe.names.count, MEMBERS_MAX);
+    assert_true(failsafe.cut);
     item = item_of("failsafe", "{\"\":\"u\",\"n\":\"u\"}");
     assert_int_equal(records_parse_failsafe(&item, &failsafe, NULL), 1);
     for (size_t i = 0; i < 8; i++) {
@@ -469,6 +471,7 @@ static void test_snapshot(void **state)
     assert_int_equal(cluster.reachable, TRI_YES);
     assert_int_equal(cluster.settings.ttl_ms, 7000);
     assert_int_equal(cluster.settings.version, 42);
+    assert_int_equal(cluster.config_version, 42);
     assert_string_equal(cluster.failover.leader, "n1");
     assert_int_equal(cluster.failsafe.names.count, 2);
     assert_int_equal(cluster.history_timeline, 2);
@@ -489,6 +492,7 @@ static void test_snapshot(void **state)
     context.last = &last;
     records_cluster_from_snapshot(NULL, 0, &context, &cluster);
     assert_int_equal(cluster.settings.version, 0);
+    assert_int_equal(cluster.config_version, 0);
     assert_int_equal(cluster.settings.ttl_ms, 7000);
     assert_int_equal(cluster.leader.version, 0);
     assert_false(cluster.lease.present);
