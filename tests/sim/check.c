@@ -399,6 +399,9 @@ static void check_overlap(struct sim *sim, int node, const struct core_lease_rec
             continue;
         }
         bool page_lives = x->guard.alive || x->agent.alive;
+        if (x->witness.unarmed) {
+            continue; /* L7: its lease starts nothing in a pause, and a person gave it away */
+        }
         if (page_lives && x->page.present && x->page.deadline.ms > node_ms(sim, i)) {
             trace_add(sim, i, "page", "runs until, now", x->page.deadline.ms, node_ms(sim, i));
             check_fail(sim, node, "INV-1", "takes the lease while another's still runs (L3)");
