@@ -55,6 +55,7 @@ const struct member_info *ctl_leader(const struct ctl_cluster *cluster)
 /* ---- the store ---- */
 
 struct store_call {
+    uv_loop_t *loop;
     struct dcs *dcs;
     struct dcs_request request;
     struct ctl_cluster *cluster;
@@ -121,6 +122,7 @@ static void read_done(struct dcs_request *request, enum err err,
     struct store_call *call = arg;
     call->err = err;
     call->done = true;
+    uv_stop(call->loop); /* a turn that began with a timer does not poll on */
     call->detail = request->detail;
     if (err == ERR_OK) {
         fold_snapshot(call->cluster, snapshot);
@@ -129,7 +131,7 @@ static void read_done(struct dcs_request *request, enum err err,
 
 struct ctl_cluster *ctl_cluster_read(struct ctl *ctl, const char *name)
 {
-    struct store_call call = {.dcs = NULL};
+    struct store_call call = {.loop = &ctl->loop};
     if (!store_open(ctl, name, &call)) {
         return NULL;
     }
@@ -165,13 +167,14 @@ static void write_done(struct dcs_request *request, enum err err,
     struct store_call *call = arg;
     call->err = err;
     call->done = true;
+    uv_stop(call->loop); /* a turn that began with a timer does not poll on */
     call->detail = request->detail;
 }
 
 enum err ctl_cluster_write(struct ctl *ctl, const char *name, const struct dcs_op *ops,
                            size_t count, struct err_detail *detail)
 {
-    struct store_call call = {.dcs = NULL};
+    struct store_call call = {.loop = &ctl->loop};
     if (!store_open(ctl, name, &call)) {
         return err_set(detail, ERR_UNREACHABLE, "no store");
     }
@@ -186,6 +189,7 @@ enum err ctl_cluster_write(struct ctl *ctl, const char *name, const struct dcs_o
 /* ---- HTTP ---- */
 
 struct http_state {
+    uv_loop_t *loop;
     struct ctl_answer *answer;
     enum err err;
     bool done;
@@ -198,6 +202,7 @@ static void call_done(struct http_request *request, enum err err, const struct h
     struct http_state *state = arg;
     state->err = err;
     state->done = true;
+    uv_stop(state->loop); /* as above */
     state->detail = request->detail;
     if (err == ERR_OK) {
         state->answer->status = reply->status;
@@ -230,7 +235,7 @@ enum err ctl_call(struct ctl *ctl, const struct ctl_request *request, struct ctl
                                           .insecure = ctl->insecure};
     struct http_client *client = http_client_create(&ctl->loop, &options);
     struct http_request http = {.client = NULL};
-    struct http_state state = {.answer = out_answer};
+    struct http_state state = {.loop = &ctl->loop, .answer = out_answer};
     const struct http_call call = {.method = request->method,
                                    .url = url,
                                    .body = request->body,

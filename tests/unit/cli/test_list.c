@@ -56,7 +56,8 @@ static int drop_cluster(void **state)
     return 0;
 }
 
-static void prints(struct ctl_list_options options, const char *wanted)
+/* What is printed, to be freed. */
+static char *printed(struct ctl_list_options options)
 {
     char *text = NULL;
     size_t size = 0;
@@ -64,6 +65,12 @@ static void prints(struct ctl_list_options options, const char *wanted)
     assert_non_null(out);
     ctl_list_print(cluster, &options, out);
     assert_int_equal(fclose(out), 0);
+    return text;
+}
+
+static void prints(struct ctl_list_options options, const char *wanted)
+{
+    char *text = printed(options);
     assert_string_equal(text, wanted);
     free(text);
 }
@@ -169,13 +176,7 @@ static void test_extras(void **state)
         "'yes'}\n"
         "demo\tn3\t\tReplica\tstreaming\t\t0/300001\t1\tunknown\t\t\t\t\t\n"
         "demo\tn4\t\tReplica\t\t\tunknown\t\t0/300001\t1\t\t\t\t\n");
-    char *text = NULL;
-    size_t size = 0;
-    FILE *out = open_memstream(&text, &size);
-    assert_non_null(out);
-    const struct ctl_list_options pretty = {.format = TABLE_PRETTY};
-    ctl_list_print(cluster, &pretty, out);
-    assert_int_equal(fclose(out), 0);
+    char *text = printed((struct ctl_list_options){.format = TABLE_PRETTY});
     assert_non_null(strstr(text, "+ Cluster: demo (initializing) -"));
     assert_non_null(strstr(text, "| nosync: true |\n"));
     assert_non_null(strstr(text, "| x: 'yes'     |\n"));
@@ -205,13 +206,7 @@ static void test_long_reason_is_hidden_in_the_box(void **state)
                 "\"0123456789012345678901234\",\"new_value\":\"0123456789012345678901234\"}}}"),
     };
     make_cluster(items, COUNT(items));
-    char *text = NULL;
-    size_t size = 0;
-    FILE *out = open_memstream(&text, &size);
-    assert_non_null(out);
-    const struct ctl_list_options pretty = {.format = TABLE_PRETTY};
-    ctl_list_print(cluster, &pretty, out);
-    assert_int_equal(fclose(out), 0);
+    char *text = printed((struct ctl_list_options){.format = TABLE_PRETTY});
     assert_non_null(strstr(text, "shared: [hidden - too long]"));
     free(text);
 }
