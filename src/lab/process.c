@@ -329,6 +329,7 @@ static void read_all(int fd, char *out, size_t out_size)
     size_t used = 0;
     for (;;) {
         bool room = used + 1 < out_size;
+        /* cppcheck-suppress legacyUninitvar; read writes it */
         ssize_t got = read(fd, room ? out + used : rest, room ? out_size - 1 - used : sizeof(rest));
         if (got < 0 && errno == EINTR) {
             continue;
