@@ -144,12 +144,31 @@ static void reload_signal(uv_signal_t *signal, int number)
     agent_reload(signal->data);
 }
 
-static void loop_wait_over(uv_timer_t *timer)
+static void loop_wait_over(uv_timer_t *timer);
+
+static void loop_again(struct agent *agent)
 {
-    struct agent *agent = timer->data;
-    exec_guard_report(agent, false);
+    agent->looped_at = mono_now();
+    uint64_t wait_ms = (uint64_t)(agent->loop_wait_ms * 5 / 4);
+    int started = uv_timer_start(&agent->loop_timer, loop_wait_over, wait_ms, 0);
+    ASSERT(started == 0);
     exec_pg_probe(agent);
     publish_changed(agent);
+}
+
+static void loop_wait_over(uv_timer_t *timer)
+{
+    loop_again(timer->data);
+}
+
+/* Waking up costs more than what is done then: who is awake anyway when loop_wait is about over
+ * does not wait for the timer, which stands a little later. */
+static void loop_join(struct agent *agent)
+{
+    if (agent->loop_wait_ms > 0 &&
+        mono_sub(mono_now(), agent->looped_at) >= agent->loop_wait_ms * 3 / 4) {
+        loop_again(agent);
+    }
 }
 
 /* Settings that the shell itself runs by. */
@@ -159,9 +178,7 @@ static void settings_follow(struct agent *agent)
     exec_guard_set_ttl(agent, settings->ttl_ms);
     if (settings->loop_wait_ms != agent->loop_wait_ms) {
         agent->loop_wait_ms = settings->loop_wait_ms;
-        uint64_t wait_ms = (uint64_t)agent->loop_wait_ms;
-        int started = uv_timer_start(&agent->loop_timer, loop_wait_over, wait_ms, wait_ms);
-        ASSERT(started == 0);
+        loop_again(agent);
     }
 }
 
@@ -186,6 +203,7 @@ static void status_tell(struct agent *agent)
 void agent_after_step(struct agent *agent)
 {
     settings_follow(agent);
+    loop_join(agent);
     if (!agent->renewed && agent->core.own.proven_at.ms >= agent->started_at.ms &&
         core_is_leader(&agent->core, mono_now())) {
         agent->renewed = true;

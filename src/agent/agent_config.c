@@ -77,6 +77,7 @@ static void core_config_set(struct agent *agent)
     /* A node that may make the cluster counts with its own bootstrap.dcs until /config is seen. */
     dynconfig_settings(config->may_bootstrap ? config->bootstrap_dcs : NULL, 0, config->postgresql,
                        NULL, &core->settings, NULL);
+    agent->publish.member_known = false;
     free(agent->tags_text);
     agent->tags_text = config->tags != NULL ? json_dumps(config->tags, JSON_COMPACT) : NULL;
 }

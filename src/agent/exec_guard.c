@@ -61,17 +61,27 @@ static bool order_orphaned(const struct exec_guard *guard)
            guard->done.type != CORE_ACTION_REPLACE_GUARD;
 }
 
-void exec_guard_report(struct agent *agent, bool only_changes)
+static struct core_guard facts_now(const struct agent *agent, struct mono now)
 {
-    struct exec_guard *guard = &agent->guard;
-    struct mono now = mono_now();
-    struct core_guard facts = {.asked_at = now, .alive = guard_alive(guard, now)};
+    struct core_guard facts = {.asked_at = now, .alive = guard_alive(&agent->guard, now)};
     facts.armed = page_armed(agent->page, &facts.armed_epoch);
     struct mono hard_at;
     facts.fenced = page_fence_read(agent->page, &hard_at) != PAGE_FENCE_NONE;
-    bool changed = facts.alive != guard->facts.alive || facts.armed != guard->facts.armed ||
-                   facts.armed_epoch != guard->facts.armed_epoch ||
-                   facts.fenced != guard->facts.fenced;
+    return facts;
+}
+
+/* Others than the core was told last. */
+static bool facts_differ(const struct exec_guard *guard, const struct core_guard *facts)
+{
+    return facts->alive != guard->facts.alive || facts->armed != guard->facts.armed ||
+           facts->armed_epoch != guard->facts.armed_epoch || facts->fenced != guard->facts.fenced;
+}
+
+void exec_guard_report(struct agent *agent, bool only_changes)
+{
+    struct exec_guard *guard = &agent->guard;
+    struct core_guard facts = facts_now(agent, mono_now());
+    bool changed = facts_differ(guard, &facts);
     if (changed || !only_changes) {
         if (facts.alive == TRI_NO && guard->facts.alive != TRI_NO) {
             log_error("guard_lost", "message=\"the guard does not beat\"");
@@ -418,7 +428,8 @@ void exec_guard_beat(struct agent *agent)
         guard->running_since = now;
     }
     guard->beat_at = now;
-    if (guard_alive(guard, now) != guard->facts.alive) {
+    struct core_guard facts = facts_now(agent, now);
+    if (facts_differ(guard, &facts)) {
         report_soon(guard);
     }
     int started = uv_timer_start(&guard->beat_timer, beat_fired, (uint64_t)guard->beat_ms, 0);

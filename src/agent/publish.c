@@ -56,7 +56,7 @@ static bool slot_due(const struct publish_slot *slot, int64_t pause_ms)
 
 /* ---- members/NAME ---- */
 
-static char *member_text(struct agent *agent, bool positions)
+static void member_info_make(struct agent *agent, bool positions, struct member_info *out_info)
 {
     struct publish_member member = {
         .conn_url = agent->config->conn_url,
@@ -66,9 +66,23 @@ static char *member_text(struct agent *agent, bool positions)
         .facts = &agent->facts,
         .details = pg_details(agent->pg),
     };
+    publish_member_info(&member, out_info);
+}
+
+static char *member_text(struct agent *agent, bool positions)
+{
     struct member_info info;
-    publish_member_info(&member, &info);
+    member_info_make(agent, positions, &info);
     return member_format(&info, agent->config->tags);
+}
+
+/* Twice a second nothing has changed: the same facts give the same text, so none is made. (Bytes
+ * between the fields may differ where nothing else does: then the texts are compared.) */
+static bool member_as_written(const struct agent *agent, const struct member_info *now)
+{
+    const struct publish *publish = &agent->publish;
+    return publish->member_known && publish->member.written != NULL &&
+           memcmp(now, &publish->member_info, sizeof(*now)) == 0;
 }
 
 static void member_publish(struct agent *agent)
@@ -78,8 +92,14 @@ static void member_publish(struct agent *agent)
     if (slot->active || agent->facts.asked_at.ms == 0) {
         return; /* nothing to say before the first look at PostgreSQL */
     }
-    char *fixed = member_text(agent, false);
+    struct member_info now;
+    memset(&now, 0, sizeof(now));
+    member_info_make(agent, true, &now);
     bool lost = !store_view_own_member_attached(agent);
+    if (!lost && member_as_written(agent, &now)) {
+        return;
+    }
+    char *fixed = member_text(agent, false);
     bool changed = publish->member_fixed == NULL || slot->written == NULL ||
                    !str_equal(publish->member_fixed, fixed);
     int64_t loop_wait_ms = agent->core.cluster.settings.loop_wait_ms;
@@ -87,7 +107,9 @@ static void member_publish(struct agent *agent)
     bool again = lost && slot_due(slot, 200);
     char *full = NULL;
     if (changed || again || slot_due(slot, loop_wait_ms)) {
-        full = member_text(agent, true);
+        full = member_format(&now, agent->config->tags);
+        publish->member_info = now;
+        publish->member_known = true;
     }
     if (full != NULL && (changed || again || !str_equal(full, slot->written))) {
         free(publish->member_fixed);

@@ -279,7 +279,9 @@ struct publish_slot {
 
 struct publish {
     struct publish_slot member;
-    char *member_fixed; /* the member key's text without positions, as last sent */
+    struct member_info member_info; /* what the text last sent was made of, ... */
+    bool member_known;              /* ... and nothing else that goes into it has changed since */
+    char *member_fixed;             /* the member key's text without positions, as last sent */
     struct publish_slot status;
     struct publish_slot history;
     uint64_t history_seen; /* version of the key that history_current is about */
@@ -393,8 +395,9 @@ struct agent {
     struct publish publish;
     struct rest_bridge rest;
 
-    uv_timer_t loop_timer; /* every loop_wait */
+    uv_timer_t loop_timer; /* about every loop_wait: see loop_join */
     int64_t loop_wait_ms;
+    struct mono looped_at;
     uv_signal_t sigterm;
     uv_signal_t sigint;
     uv_signal_t sighup;

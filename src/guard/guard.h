@@ -22,9 +22,9 @@
 #include "guard/page.h"
 #include "guard/priority.h"
 
-#define GUARD_TTL_DEFAULT_MS 5000 /* until a lease names one */
-#define GUARD_TICK_MS_MIN 100     /* the heartbeat's period is ttl/10 within these */
-#define GUARD_TICK_MS_MAX 250
+#define GUARD_TTL_DEFAULT_MS 5000   /* until a lease names one */
+#define GUARD_TICK_MS 250           /* the heartbeat's period: a third of what counts as stale */
+#define GUARD_REFRESH_MS 1000       /* between looks at the postmaster's executable */
 #define GUARD_AGENT_AGE_MS_MIN 200  /* an agent is never called frozen sooner */
 #define GUARD_AGENT_START_MS 5000   /* until its first heartbeat */
 #define GUARD_AGENT_MUTE_MS 200     /* a closed socket means it is exiting, or never heard again */
@@ -122,6 +122,7 @@ struct guard {
     struct mono lease_timer; /* what the timer is set to */
     struct mono work_wake;
     struct mono beat_at;
+    struct mono refresh_at;
     int exit_code; /* -1: go on */
 };
 

@@ -180,13 +180,6 @@ static void read_signals(struct guard *guard)
     }
 }
 
-static int64_t tick_ms(const struct guard *guard)
-{
-    int64_t tick = guard_ttl_ms(guard) / 10;
-    tick = tick < GUARD_TICK_MS_MIN ? GUARD_TICK_MS_MIN : tick;
-    return tick > GUARD_TICK_MS_MAX ? GUARD_TICK_MS_MAX : tick;
-}
-
 static void work(struct guard *guard, struct mono now)
 {
     guard_postgres_work(guard, now);
@@ -194,7 +187,10 @@ static void work(struct guard *guard, struct mono now)
     guard_upgrade_work(guard, now);
     page_guard_beat(guard->page, now);
     if (!mono_before(now, guard->beat_at)) {
-        guard->beat_at = mono_add(now, tick_ms(guard));
+        guard->beat_at = mono_add(now, GUARD_TICK_MS);
+    }
+    if (!mono_before(now, guard->refresh_at)) { /* never a reason to wake up */
+        guard->refresh_at = mono_add(now, GUARD_REFRESH_MS);
         guard_postgres_refresh(guard);
     }
     struct mono due = mono_min(guard->beat_at, guard_agent_due(guard, now));

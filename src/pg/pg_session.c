@@ -97,6 +97,8 @@ static void poll_watch(struct pg_session *session, int wanted)
         ASSERT(rc == 0);
         session->poll->data = session;
         session->poll_fd = fd;
+    } else if (session->poll_wanted == wanted && uv_is_active((uv_handle_t *)session->poll) != 0) {
+        return; /* libuv would take it out of epoll and put it back */
     }
     session->poll_wanted = wanted;
     int rc = uv_poll_start(session->poll, wanted, on_poll);
