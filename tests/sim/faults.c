@@ -91,6 +91,11 @@ static bool hurt_agent(struct sim *sim, enum fault fault, int node)
         agent_freeze(sim, node, end_us);
     } else if (fault == FAULT_GUARD_KILL) {
         guard_kill(sim, node);
+    } else if (fault == FAULT_GUARD_GONE) {
+        end_us = until(sim, 100, 4 * sim->settings.ttl_ms);
+        n->guard.gone_until_us = end_us;
+        hard(sim, end_us);
+        guard_kill(sim, node);
     } else if (fault == FAULT_GUARD_FREEZE) {
         end_us = until(sim, 10, 30000);
         guard_freeze(sim, node, end_us);
@@ -515,6 +520,7 @@ void faults_choose_profile(struct sim *sim)
         weigh(sim, FAULT_AGENT_KILL, FAULT_GUARD_FREEZE, 4);
         weigh(sim, FAULT_SESSION_EXPIRE, FAULT_WATCH_SLOW, 1);
         weight[FAULT_LIST_DOUBT] = 0;
+        weight[FAULT_GUARD_GONE] = 0;
     } else if (kind == 1) { /* soft: INV-6 */
         weigh(sim, FAULT_STORE_DOWN, FAULT_STORE_FREEZE, 4);
         weight[FAULT_TTL_CHANGE] = 2;
@@ -534,6 +540,7 @@ void faults_choose_profile(struct sim *sim)
     } else {
         weigh(sim, 0, FAULT_COUNT - 1, 3);
         weight[FAULT_DISK_FOREIGN] = 1;
+        weight[FAULT_GUARD_GONE] = 2;
         weight[FAULT_BOTH_KILL] = 2;
         weight[FAULT_STORE_WIPE] = 1;
         weight[FAULT_STORE_ROLLBACK] = 1;

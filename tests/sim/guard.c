@@ -106,6 +106,9 @@ void guard_order(struct sim *sim, int node, const struct core_action *action)
     done->id = action->id;
     done->peer = (int)action->type;
     done->arg = runs || replaces ? CORE_OUTCOME_APPLIED : CORE_OUTCOME_UNKNOWN;
+    if (replaces && guard->gone_until_us > sim->now_us) {
+        done->arg = CORE_OUTCOME_NOT_APPLIED;
+    }
 }
 
 void guard_on_done(struct sim *sim, const struct ev *ev)
@@ -114,7 +117,7 @@ void guard_on_done(struct sim *sim, const struct ev *ev)
         return;
     }
     struct guard *guard = &sim->node[ev->node].guard;
-    if (ev->peer == CORE_ACTION_REPLACE_GUARD) {
+    if (ev->peer == CORE_ACTION_REPLACE_GUARD && ev->arg == CORE_OUTCOME_APPLIED) {
         *guard =
             (struct guard){.alive = true, .gen = guard->gen + 1, .timer_gen = guard->timer_gen + 1};
         trace_add(sim, ev->node, "guard", "replaced", 0, 0);

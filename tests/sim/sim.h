@@ -36,6 +36,7 @@
     X(UPGRADE, "upgrade")                                                                          \
     X(GUARD_KILL, "guard_kill")                                                                    \
     X(GUARD_FREEZE, "guard_freeze")                                                                \
+    X(GUARD_GONE, "guard_gone")                                                                    \
     X(BOTH_KILL, "both_kill")                                                                      \
     X(NODE_CRASH, "node_crash")                                                                    \
     X(NODE_FREEZE, "node_freeze")                                                                  \
@@ -259,6 +260,7 @@ struct postgres {
 
 struct guard {
     bool alive;
+    int64_t gone_until_us; /* no other one can be started */
     int64_t frozen_since_us;
     int64_t frozen_until_us;
     bool armed;
