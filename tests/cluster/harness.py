@@ -228,7 +228,14 @@ class Node:
         return found[0] if found else None
 
     def guard_pid(self):
-        found = self.pids_named("holdfast-guard")
+        """The guard, not the process that carries its log's lines: it has the page open."""
+        def has_page(pid):
+            try:
+                return any("memfd:" in os.readlink(f"/proc/{pid}/fd/{fd}")
+                           for fd in os.listdir(f"/proc/{pid}/fd"))
+            except OSError:
+                return False
+        found = [pid for pid in self.pids_named("holdfast-guard") if has_page(pid)]
         return found[0] if found else None
 
     def kill_all(self):

@@ -6,7 +6,7 @@ import re
 import signal
 import subprocess
 
-from harness import is_alive, read_file, wait_for
+from harness import is_alive, kill_pids, read_file, wait_for
 import workload
 
 
@@ -19,10 +19,11 @@ def settle(cluster, timeout=60):
         cluster.store.start()
     cluster.store.thaw()
     for node in cluster.nodes:
-        if node.process is None or not node.process.pids():  # its guard may be another by now
+        if node.guard_pid() is None and node.agent_pid() is None:
             node.start()
-        for pid in node.pids():
-            os.kill(pid, signal.SIGCONT)
+        kill_pids(node.pids(), signal.SIGCONT)
+    if any((node.status() or {}).get("pause") for node in cluster.nodes):
+        ctl(cluster, "resume", "--wait")
     primary = wait_leader(cluster, timeout)
     cluster.wait_streaming(primary, len(cluster.nodes) - 1, timeout)
     names = {n.name for n in cluster.nodes}
