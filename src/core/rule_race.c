@@ -76,7 +76,8 @@ static struct mono race_end(const struct core *core)
     bool unguarded = record->present && !record->armed;
     bool led = core->cluster.leader.version != 0 && !view_me(core, core->cluster.leader.name);
     if (unguarded && view_ordered(core) && !led) {
-        return mono_max(core->challenge.since, core->rollback_until);
+        struct mono end = mono_max(core->challenge.since, core->rollback_until);
+        return lease_promise_binds(core) ? mono_max(end, core->memory.promised_until) : end;
     }
     return lease_wait_end(core);
 }
