@@ -216,6 +216,7 @@ void store_fold(struct agent *agent, const struct dcs_snapshot *snapshot)
     }
     bool had_config = store_view_version(agent, "config") != 0;
     keys_replace(view, snapshot, forget);
+    const struct store_key *config = NULL; /* after `initialize`: it tells whose the server is */
     for (size_t i = 0; i < view->key_count; i++) {
         const struct store_key *key = &view->keys[i];
         if (!key->changed) {
@@ -224,7 +225,7 @@ void store_fold(struct agent *agent, const struct dcs_snapshot *snapshot)
         struct records_item item = item_of(key);
         enum records_kind kind = records_kind(key->key, NULL);
         if (kind == RECORDS_CONFIG) {
-            settings_fold(agent, &item);
+            config = key;
         } else if (kind == RECORDS_FAILSAFE) {
             failsafe_fold(agent, key);
         } else if (kind != RECORDS_MEMBER) {
@@ -233,6 +234,12 @@ void store_fold(struct agent *agent, const struct dcs_snapshot *snapshot)
         if (kind == RECORDS_STATUS) {
             view->cluster.optime_timeline = publish_status_timeline(key->value, key->value_size);
         }
+    }
+    pg_set_cluster(agent->pg,
+                   view->cluster.initialize == CORE_INITIALIZE_DONE ? view->cluster.sysid : 0);
+    if (config != NULL) {
+        struct records_item item = item_of(config);
+        settings_fold(agent, &item);
     }
     if (had_config && store_view_version(agent, "config") == 0) {
         settings_fold(agent, &(struct records_item){.key = "config"});

@@ -409,11 +409,20 @@ void pg_destroy(struct pg *pg, void (*closed_cb)(void *arg), void *arg)
 
 /* ---- configuration while running ---- */
 
+bool pg_is_stranger(const struct pg *pg)
+{
+    return pg->cluster_sysid != 0 && pg->facts.sysid != pg->cluster_sysid;
+}
+
 static void apply_live(struct pg *pg)
 {
     pg_look_now(pg);
     if (pg->look.process != TRI_YES || pg->look.pid == 0 || pg->look.orphan) {
         return; /* the next start writes the files */
+    }
+    pg->live_due = pg_is_stranger(pg);
+    if (pg->live_due) {
+        return;
     }
     struct arena arena;
     arena_init(&arena, PG_JOB_ARENA_BYTES);
@@ -427,6 +436,19 @@ static void apply_live(struct pg *pg)
         log_info("postgres_reload", "pid=%lld", (long long)pg->look.pid);
     }
     arena_fini(&arena);
+}
+
+void pg_config_apply_due(struct pg *pg)
+{
+    if (pg->live_due && !pg->closing && pg->job == NULL && !pg_is_stranger(pg)) {
+        apply_live(pg);
+    }
+}
+
+void pg_set_cluster(struct pg *pg, uint64_t sysid)
+{
+    pg->cluster_sysid = sysid;
+    pg_config_apply_due(pg);
 }
 
 void pg_config_swap(struct pg *pg)

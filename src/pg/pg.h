@@ -72,6 +72,11 @@ enum err pg_create(uv_loop_t *loop, const struct pg_config *config,
 /* New configuration: rewrites files and reloads the server when something differs. */
 void pg_reconfigure(struct pg *pg, const struct pg_config *config);
 
+/* The system identifier of the cluster as the store has it; 0, as at the beginning: there is none
+ * yet. A running server that is not known to have it keeps its files, slots and settings: it may be
+ * somebody else's. */
+void pg_set_cluster(struct pg *pg, uint64_t sysid);
+
 /* Members that may need a slot here (their names; the own one is skipped), and the leader's. Applied
  * in small steps after the probes. */
 void pg_set_members(struct pg *pg, const struct core_name_list *members);

@@ -149,6 +149,8 @@ struct pg {
     struct arena next_arena; /* a configuration that waits for the running job's end */
     struct pg_config next_config;
     bool has_next_config;
+    bool live_due; /* the files wait until the server is known to be the cluster's */
+    uint64_t cluster_sysid;
     struct pg_process process;
     void (*changed_cb)(void *arg);
     void *arg;
@@ -209,6 +211,12 @@ struct pg {
 };
 
 /* ---- pg.c ---- */
+
+/* The running server is not known to be the cluster's. */
+bool pg_is_stranger(const struct pg *pg);
+
+/* After new facts: the files that had to wait for them. */
+void pg_config_apply_due(struct pg *pg);
 
 /* Soon (the next loop turn, once) changed_cb. */
 void pg_changed(struct pg *pg);

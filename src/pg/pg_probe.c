@@ -178,6 +178,7 @@ static void round_finish(struct pg *pg)
     pg->probe_waits = false;
     pg->probe_on_session = false;
     pg->facts = pg->probe_facts;
+    pg_config_apply_due(pg);
     struct pg_waiter *waiters = pg->now;
     pg->now = pg->later;
     pg->later = NULL;

@@ -234,7 +234,8 @@ void pg_slots_step(struct pg *pg)
 {
     struct pg_slots *slots = &pg->slots;
     if (!slots->wanted || !pg->config.use_slots || slots->busy || pg->job != NULL || pg->probing ||
-        pg->closing || !pg_session_idle(pg->heartbeat) || mono_before(mono_now(), slots->next_at)) {
+        pg->closing || pg_is_stranger(pg) || !pg_session_idle(pg->heartbeat) ||
+        mono_before(mono_now(), slots->next_at)) {
         return;
     }
     slots->busy = true;

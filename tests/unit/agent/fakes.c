@@ -270,6 +270,12 @@ void pg_reconfigure(struct pg *pg, const struct pg_config *config)
     (void)config;
 }
 
+void pg_set_cluster(struct pg *pg, uint64_t sysid)
+{
+    (void)pg;
+    (void)sysid;
+}
+
 void pg_set_members(struct pg *pg, const struct core_name_list *members)
 {
     (void)pg;
