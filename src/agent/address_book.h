@@ -1,10 +1,13 @@
 /* agent/address_book.h - where every member was last known to be reached.
  *
  * Purpose    names to URLs that outlive the member keys: promises are asked for and an old primary
- * is followed exactly when the store, and with it the keys, is away. Kept in a file, so a restarted
- * agent knows them too. Ownership  plain values in the owner's struct. Errors     text that cannot
- * be understood is an empty book: it is only a cache of what the store says. Threads    loop
- * thread. Source     design L9 (the union survives an agent restart).
+ *            is followed exactly when the store, and with it the keys, is away. Kept in a file, so a
+ *            restarted agent knows them too.
+ * Ownership  plain values in the owner's struct.
+ * Errors     text that cannot be understood is an empty book: it is only a cache of what the store
+ *            says.
+ * Threads    loop thread.
+ * Source     design L9 (the union survives an agent restart).
  */
 #ifndef HOLDFAST_AGENT_ADDRESS_BOOK_H
 #define HOLDFAST_AGENT_ADDRESS_BOOK_H

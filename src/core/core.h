@@ -9,9 +9,10 @@
  *            (2) starts the actions, (3) steps again with a TICK while plan.count > 0, (4) steps no
  *            later than plan.wake_at. Step (1) before (2): the page knows every seq that was sent.
  *            At most one unfinished action per target; what must follow waits for DONE. Only STOP
- *            overrides what is unfinished on the local PostgreSQL (that action's DONE never
- * counts). Units      milliseconds; struct mono is CLOCK_BOOTTIME. Source     design sections 1-5
- * (INV-n, L-n), ha.md.
+ *            overrides what is unfinished on the local PostgreSQL, and REPLACE_GUARD an order to a
+ *            guard that is gone (the DONE of what was overridden never counts).
+ * Units      milliseconds; struct mono is CLOCK_BOOTTIME.
+ * Source     design sections 1-5 (INV-n, L-n), ha.md.
  */
 #ifndef HOLDFAST_CORE_CORE_H
 #define HOLDFAST_CORE_CORE_H

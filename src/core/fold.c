@@ -222,6 +222,34 @@ static void fold_done_postgres(struct core *core, const struct core_done *done)
     /* the others leave their traces in the next POSTGRES event */
 }
 
+static void fold_done_memory(struct core *core, bool applied)
+{
+    ASSERT(core != NULL);
+    core->memory_dirty = core->memory_dirty || !applied;
+    core->ttl_durable_ms = applied ? core->ttl_writing_ms : core->ttl_durable_ms;
+    for (uint32_t i = 0; i < CORE_REQUESTS_MAX; i++) {
+        if (core->request[i].phase == CORE_REQUEST_REMEMBERING) {
+            core->request[i].phase = applied ? CORE_REQUEST_NEW : CORE_REQUEST_FAILED;
+        }
+    }
+}
+
+/* When the target may be used again. */
+static struct mono fold_done_retry(const struct core *core, enum core_target target, bool applied)
+{
+    ASSERT(target < CORE_TARGET_NONE);
+    const struct core_settings *settings = &core->cluster.settings;
+    if (target == CORE_TARGET_STATUS) {
+        return mono_add(core->now, CORE_STATUS_PACE_MS);
+    }
+    if (applied) {
+        return core->now;
+    }
+    bool again = target == CORE_TARGET_POSTGRES && core->pending[target].failures > 1;
+    int64_t wait_ms = again ? settings->loop_wait_ms : settings->ttl_ms / 20;
+    return mono_add(core->now, wait_ms > 1 ? wait_ms : 1);
+}
+
 static void fold_done(struct core *core, const struct core_done *done)
 {
     enum core_target target = core_action_target(done->type);
@@ -234,16 +262,7 @@ static void fold_done(struct core *core, const struct core_done *done)
     pending->active = false;
     bool applied = done->outcome == CORE_OUTCOME_APPLIED;
     pending->failures = applied ? 0 : pending->failures + 1;
-    const struct core_settings *settings = &core->cluster.settings;
-    int64_t wait_ms = settings->ttl_ms / 20;
-    if (target == CORE_TARGET_POSTGRES && pending->failures > 1) {
-        wait_ms = settings->loop_wait_ms;
-    }
-    if (target == CORE_TARGET_STATUS) {
-        pending->retry_at = mono_add(core->now, CORE_STATUS_PACE_MS);
-        return;
-    }
-    pending->retry_at = applied ? core->now : mono_add(core->now, wait_ms > 1 ? wait_ms : 1);
+    pending->retry_at = fold_done_retry(core, target, applied);
     if (target == CORE_TARGET_LEASE) {
         lease_fold_done(core, done);
     } else if (target == CORE_TARGET_KEYS) {
@@ -255,13 +274,7 @@ static void fold_done(struct core *core, const struct core_done *done)
     } else if (target == CORE_TARGET_PROMISE) {
         lease_fold_round_done(core, done);
     } else if (target == CORE_TARGET_MEMORY) {
-        core->memory_dirty = core->memory_dirty || !applied;
-        core->ttl_durable_ms = applied ? core->ttl_writing_ms : core->ttl_durable_ms;
-        for (uint32_t i = 0; i < CORE_REQUESTS_MAX; i++) {
-            if (core->request[i].phase == CORE_REQUEST_REMEMBERING) {
-                core->request[i].phase = applied ? CORE_REQUEST_NEW : CORE_REQUEST_FAILED;
-            }
-        }
+        fold_done_memory(core, applied);
     }
 }
 

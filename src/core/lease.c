@@ -245,10 +245,8 @@ void lease_fold_done(struct core *core, const struct core_done *done)
                      !(core->cluster.lease.present && view_me(core, core->cluster.lease.holder));
         fold_own_write(core, done->version);
         uint32_t last = (own->sent_next + CORE_SENT_MAX - 1) % CORE_SENT_MAX;
-        if (newer) {
-            lease_lose(core); /* applied, and taken by another since */
-        } else if (own->surrendered) {
-            lease_lose(core);
+        if (newer || own->surrendered) {
+            lease_lose(core); /* taken by another since, or given away as we asked */
         } else if (own->sent[last].epoch != 0) {
             lease_prove(core, &own->sent[last], done->version);
         }

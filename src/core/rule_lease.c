@@ -121,10 +121,8 @@ bool core_rule_renew(const struct core *core, struct core_plan *plan)
     bool resumed = core->guard.armed && core->guard.armed_epoch == own->epoch &&
                    !core->pending[CORE_TARGET_GUARD].active;
     bool rising = view_chosen(core) && !view_primary(core);
-    if (paused && rising) {
-        armed = true;
-    } else if (paused) {
-        armed = false; /* L7: written before the guard is disarmed */
+    if (paused) {
+        armed = rising; /* L7: written before the guard is disarmed */
     } else if (resumed) {
         armed = true; /* L7: armed first, then written */
     }

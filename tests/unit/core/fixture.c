@@ -80,7 +80,7 @@ static void core_common(struct core *core, const char *name)
                                             .upstream = "n1",
                                             .incarnation = 1};
     core->guard = (struct core_guard){.asked_at = {FX_NOW}, .alive = TRI_YES};
-    snprintf(core->checked_leader, NAME_SIZE, "n1");
+    str_set(core->checked_leader, NAME_SIZE, "n1");
     core->checked_epoch = 3;
     core->divergence = CORE_DIVERGENCE_NONE;
 }

@@ -12,6 +12,7 @@ static struct core_plan plan;
 static uint32_t seen[CORE_ACTION_COUNT];
 static struct core_action last_of[CORE_ACTION_COUNT];
 static uint32_t releases;
+/* NOLINTBEGIN(bugprone-reserved-identifier,cert-dcl37-c,cert-dcl51-cpp): the linker's names */
 void __real_core_step(struct core *c, const struct core_event *e, struct core_plan *p);
 void __wrap_core_step(struct core *c, const struct core_event *e, struct core_plan *p);
 void __wrap_core_step(struct core *c, const struct core_event *e, struct core_plan *p)
@@ -24,6 +25,7 @@ void __wrap_core_step(struct core *c, const struct core_event *e, struct core_pl
                     p->action[i].u.lease.record.state == CORE_LEASE_RELEASED;
     }
 }
+/* NOLINTEND(bugprone-reserved-identifier,cert-dcl37-c,cert-dcl51-cpp) */
 static void reset(void (*fixture)(struct core *))
 {
     fixture(&core);
