@@ -135,7 +135,7 @@ static void plan_wake(const struct core *core, struct core_plan *plan)
         wake(core, plan, mono_add(own->written_at, own->ttl_ms / 4));
         wake(core, plan, mono_add(own->proven_at, own->ttl_ms * 4 / 10));
         wake(core, plan, mono_add(own->proven_at, own->ttl_ms * 7 / 10));
-        wake(core, plan, own->deadline);
+        wake(core, plan, mono_add(own->deadline, -(own->ttl_ms / 20)));
         wake(core, plan, core->round.next_at);
     }
     if (core->handover.active && core->handover.stopped_at.ms != 0) {

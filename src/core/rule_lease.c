@@ -110,7 +110,8 @@ bool core_rule_renew(const struct core *core, struct core_plan *plan)
 {
     ASSERT(core != NULL);
     const struct core_own_lease *own = &core->own;
-    bool possible = own->holding && !own->surrendered && !own->unresolved && own->version != 0 &&
+    bool possible = own->holding && !own->surrendered && !own->unresolved &&
+                    (own->version != 0 || core->rolled_back) &&
                     !mono_before(core->store_seen_at, core->trusted_from) &&
                     view_free(core, CORE_TARGET_LEASE);
     if (!possible) {

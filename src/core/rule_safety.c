@@ -19,12 +19,13 @@ static bool watched(const struct core *core)
     return core->guard.armed || ours;
 }
 
-/* INV-4, L1: an armed primary whose lease is over. */
+/* INV-4, L1: an armed primary whose lease is over, or will be before a kill is done: the guard's
+ * second stage, for where there is no guard. */
 bool core_rule_stop_lease_ended(const struct core *core, struct core_plan *plan)
 {
     ASSERT(core != NULL);
-    if (!watched(core) || lease_valid(core) || !view_maybe_primary(core) ||
-        stopping(core, CORE_ACTION_STOP_HARD)) {
+    if (!watched(core) || lease_left_ms(core) > core->own.ttl_ms / 20 ||
+        !view_maybe_primary(core) || stopping(core, CORE_ACTION_STOP_HARD)) {
         return false;
     }
     (void)plan_add(plan, CORE_ACTION_STOP_HARD);
