@@ -54,12 +54,12 @@ def test_documents(shared):
     primary = steps.settle(shared)
     sysid = primary.query("select system_identifier::text from pg_control_system()")[0][0]
     for node in shared.nodes:
-        status = wait_for(lambda n=node: [s for s in [n.status()] if s["state"] == "running"],
-                          "a running state")[0]
+        status = wait_for(lambda n=node: [s for s in [n.status()] if s["state"] == "running" and
+                                          s["timeline"] == primary.timeline()],
+                          "a running state on the primary's timeline")[0]
         assert status["server_version"] // 10000 == 15
         assert status["database_system_identifier"] == sysid
         assert status["patroni"]["scope"] == shared.scope and status["patroni"]["name"] == node.name
-        assert status["timeline"] == primary.timeline()
         assert isinstance(status["dcs_last_seen"], int) and status["dcs_last_seen"] > 1_600_000_000
         assert "cluster_unlocked" not in status and "pause" not in status
         if node is primary:
