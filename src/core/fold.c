@@ -108,6 +108,10 @@ static void fold_cluster(struct core *core, const struct core_cluster *cluster)
             core->read_from = MONO_NEVER;
         }
     }
+    if (core->order_version != cluster->failover.version) {
+        core->order_version = cluster->failover.version;
+        core->order_since = core->now;
+    }
     fold_settings(core, &before);
     fold_failsafe(core);
     lease_fold_record(core);

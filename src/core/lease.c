@@ -77,6 +77,19 @@ static const struct core_sent *sent_find(const struct core *core, uint64_t epoch
     return NULL;
 }
 
+/* A later write of ours with armed: true was sent and may still land. */
+static bool armed_later(const struct core *core, const struct core_sent *sent)
+{
+    ASSERT(sent->epoch != 0);
+    for (uint32_t i = 0; i < CORE_SENT_MAX; i++) {
+        const struct core_sent *other = &core->own.sent[i];
+        if (other->epoch == sent->epoch && other->seq > sent->seq && other->armed) {
+            return true;
+        }
+    }
+    return false;
+}
+
 /* A write of ours is known applied: the lease runs from when it was sent (L1, L6). */
 static void lease_prove(struct core *core, const struct core_sent *sent, uint64_t version)
 {
@@ -93,7 +106,7 @@ static void lease_prove(struct core *core, const struct core_sent *sent, uint64_
     own->holding = true;
     own->version = version;
     own->armed_written = sent->armed;
-    own->unarmed_proven = !sent->armed && sent->seq >= own->seq; /* nothing later may land (L7) */
+    own->unarmed_proven = !sent->armed && !armed_later(core, sent); /* L7: none may land after it */
     own->ttl_ms = sent->ttl_ms;
     own->written_at = mono_max(own->written_at, sent->sent_at);
     own->proven_at = mono_max(own->proven_at, sent->sent_at);

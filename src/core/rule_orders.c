@@ -59,6 +59,14 @@ static bool handover_late(const struct core *core)
            !mono_before(core->now, mono_add(core->handover.stopped_at, limit_ms));
 }
 
+/* A standby that has just changed its upstream shows its new timeline a moment later. */
+static bool order_young(const struct core *core)
+{
+    ASSERT(core != NULL);
+    return !core->leaving &&
+           mono_before(core->now, mono_add(core->order_since, core->cluster.settings.ttl_ms / 2));
+}
+
 static enum candidate handover_successor(const struct core *core, char out_name[NAME_SIZE])
 {
     ASSERT(core != NULL);
@@ -94,7 +102,8 @@ bool core_rule_handover_ask(const struct core *core, struct core_plan *plan)
     }
     char name[NAME_SIZE];
     enum candidate found = handover_successor(core, name);
-    bool again = handover_stopped(core) && found == CANDIDATE_NOT_FIT && !handover_late(core);
+    bool hoping = handover_stopped(core) ? !handover_late(core) : order_young(core);
+    bool again = found == CANDIDATE_NOT_FIT && hoping;
     if (found != CANDIDATE_ASK && !again) {
         return false;
     }
@@ -123,7 +132,8 @@ bool core_rule_handover_abort(const struct core *core, struct core_plan *plan)
     }
     char name[NAME_SIZE];
     enum candidate found = handover_successor(core, name);
-    if ((found == CANDIDATE_FIT && !crashed) || (running && found == CANDIDATE_ASK)) {
+    if ((found == CANDIDATE_FIT && !crashed) ||
+        (running && (found == CANDIDATE_ASK || order_young(core)))) {
         return false;
     }
     struct core_action *action = plan_add(plan, CORE_ACTION_CLEAR_FAILOVER);

@@ -122,11 +122,13 @@ struct core {
     struct mono rollback_until;   /* L5: nothing is acquired before, whatever the record says */
     struct mono stand_back_until; /* we gave the lease up as unable: others first */
     struct mono idle_since;       /* we hold the lease and are no primary since then; NEVER: no */
-    uint64_t armed_seen;          /* the epoch the guard was last seen armed for since the start */
-    struct mono guard_lost_at;    /* since when the guard does not beat; MONO_NEVER: it does */
-    struct mono ttl_low_since;    /* since when every ttl seen is below memory.ttl_max_ms */
-    int64_t ttl_durable_ms;       /* memory.ttl_max_ms as it is on disk */
-    int64_t ttl_writing_ms;       /* as the write under way has it */
+    uint64_t order_version;       /* of the order in /failover that was seen last, and since when */
+    struct mono order_since;
+    uint64_t armed_seen;       /* the epoch the guard was last seen armed for since the start */
+    struct mono guard_lost_at; /* since when the guard does not beat; MONO_NEVER: it does */
+    struct mono ttl_low_since; /* since when every ttl seen is below memory.ttl_max_ms */
+    int64_t ttl_durable_ms;    /* memory.ttl_max_ms as it is on disk */
+    int64_t ttl_writing_ms;    /* as the write under way has it */
     bool leaving;
     bool primary_failed;      /* START_PRIMARY or PROMOTE was refused in this epoch */
     uint64_t claimed_version; /* of `initialize` that we claimed; 0: not claimed */

@@ -297,6 +297,30 @@ static void l7_pause_writes_before_it_disarms_and_arms_before_it_writes(void **s
     assert_true(write->u.lease.record.armed);
 }
 
+static void l7_a_pause_outlives_an_old_answer(void **state)
+{
+    (void)state;
+    reset(fx_holder);
+    struct core_lease_record record = core.cluster.lease;
+    struct core_event guard = {.type = CORE_EVENT_GUARD, .u.guard = core.guard};
+    fx_step(&core, &guard, 0, &plan); /* the guard was seen armed in this term */
+    core.cluster.settings.pause = true;
+    (void)until(CORE_ACTION_LEASE_WRITE, 1);
+    fx_done(&core, CORE_TARGET_LEASE, CORE_OUTCOME_APPLIED, 21, &plan);
+    core.guard.armed = false;
+    (void)until(CORE_ACTION_LEASE_WRITE, FX_TTL);
+    fx_done(&core, CORE_TARGET_LEASE, CORE_OUTCOME_UNKNOWN, 0, &plan); /* the store freezes */
+    fx_tick(&core, 2 * FX_TTL, &plan);
+    record.seq = 6;
+    record.armed = false;
+    push(21, &record, true); /* and comes back: the record of before */
+    for (int i = 0; i < FX_TTL; i++) {
+        assert_int_not_equal(plan.reason, CORE_REASON_STOP_LEASE_ENDED);
+        assert_int_not_equal(plan.reason, CORE_REASON_STOP_LEASE_ENDING);
+        fx_tick(&core, 1, &plan);
+    }
+}
+
 static void l7_unarmed_record_is_taken_by_order_only(void **state)
 {
     (void)state;
@@ -516,6 +540,7 @@ int main(void)
         cmocka_unit_test(l6_another_seq_is_no_proof),
         cmocka_unit_test(l6_conflict_with_another_holder_ends_it),
         cmocka_unit_test(l7_pause_writes_before_it_disarms_and_arms_before_it_writes),
+        cmocka_unit_test(l7_a_pause_outlives_an_old_answer),
         cmocka_unit_test(l7_unarmed_record_is_taken_by_order_only),
         cmocka_unit_test(l8_first_wait_after_a_lost_page),
         cmocka_unit_test(l9_all_promises_extend_from_before_the_question),
