@@ -15,7 +15,8 @@ static bool may_rise(const struct core *core)
     return lease_valid(core) && lease_left_ms(core) >= CORE_PROMOTE_LEFT(core->own.ttl_ms) &&
            core->guard.alive == TRI_YES && !core->guard.fenced && core->guard.armed &&
            core->guard.armed_epoch == core->own.epoch && !core->pending[CORE_TARGET_GUARD].active &&
-           !core->leaving && !core->handover.active && (!view_paused(core) || view_chosen(core));
+           !core->rolled_back && !core->leaving && !core->handover.active &&
+           (!view_paused(core) || view_chosen(core));
 }
 
 /* The data of a primary: it may start as one again on its own timeline. Anything else goes through

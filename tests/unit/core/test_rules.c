@@ -416,6 +416,12 @@ static void rule_holder_restart(void **state)
     fx_holder(&core);
     stopped();
     EXPECT_ACTION(&core, HOLDER_RESTART, START_PRIMARY);
+    core.rolled_back = true; /* the term is about to change: the guard is armed for the old one */
+    core.own.unresolved = true;
+    core_decide(&core, &plan);
+    assert_int_not_equal(plan.reason, CORE_REASON_HOLDER_RESTART);
+    core.rolled_back = false;
+    core.own.unresolved = false;
     core.guard.armed_epoch = 2; /* INV-3 */
     (void)EXPECT(&core, ARM);
 }
