@@ -1,6 +1,7 @@
 """Fixtures for clusters of real processes."""
 
 import os
+import signal
 
 import pytest
 
@@ -20,6 +21,16 @@ def pytest_runtest_makereport(item, call):
         for cluster in (getattr(item, "started_clusters", []) +
                         getattr(item.module, "started_clusters", [])):
             report.sections.append(("logs of the cluster", cluster.logs()))
+
+
+def pytest_configure(config):
+    """A run that is told to end (a timeout of meson's) still closes its clusters."""
+    del config
+
+    def end(*_):
+        raise KeyboardInterrupt
+
+    signal.signal(signal.SIGTERM, end)
 
 
 def _binaries():

@@ -229,12 +229,19 @@ class Node:
 
     def guard_pid(self):
         """The guard, not the process that carries its log's lines: it has the page open."""
+        def opened(pid, fd):
+            try:
+                return os.readlink(f"/proc/{pid}/fd/{fd}")
+            except OSError:
+                return ""  # closed since it was listed
+
         def has_page(pid):
             try:
-                return any("memfd:" in os.readlink(f"/proc/{pid}/fd/{fd}")
-                           for fd in os.listdir(f"/proc/{pid}/fd"))
+                fds = os.listdir(f"/proc/{pid}/fd")
             except OSError:
                 return False
+            return any("memfd:" in opened(pid, fd) for fd in fds)
+
         found = [pid for pid in self.pids_named("holdfast-guard") if has_page(pid)]
         return found[0] if found else None
 

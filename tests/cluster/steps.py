@@ -19,7 +19,8 @@ def settle(cluster, timeout=60):
         cluster.store.start()
     cluster.store.thaw()
     for node in cluster.nodes:
-        if node.guard_pid() is None and node.agent_pid() is None:
+        ended = node.process is None or node.process.popen.poll() is not None
+        if ended and node.guard_pid() is None and node.agent_pid() is None:
             node.start()
         kill_pids(node.pids(), signal.SIGCONT)
     if any((node.status() or {}).get("pause") for node in cluster.nodes):
