@@ -332,7 +332,8 @@ void exec_guard_ping(struct agent *agent)
 void exec_guard_leaving(struct agent *agent, int code)
 {
     struct err_detail detail;
-    if (guard_client_leaving(&agent->guard.client, code, NULL, &detail) != ERR_OK) {
+    bool stranger = agent->plan.reason == CORE_REASON_EXIT_FOREIGN_CLUSTER;
+    if (guard_client_leaving(&agent->guard.client, code, stranger, NULL, &detail) != ERR_OK) {
         log_warn("guard_leaving", "code=%d detail=\"%s\"", code, detail.text);
     }
 }

@@ -155,10 +155,12 @@ enum err guard_client_stop(struct guard_client *client, enum control_stop_mode m
     return command_send(client, out_id, detail);
 }
 
-enum err guard_client_leaving(struct guard_client *client, int code, uint32_t *out_id,
-                              struct err_detail *detail)
+enum err guard_client_leaving(struct guard_client *client, int code, bool stranger,
+                              uint32_t *out_id, struct err_detail *detail)
 {
-    command_init(client, CONTROL_LEAVING)->leaving.code = code;
+    struct control_leaving *leaving = &command_init(client, CONTROL_LEAVING)->leaving;
+    leaving->code = code;
+    leaving->stranger = stranger;
     return command_send(client, out_id, detail);
 }
 

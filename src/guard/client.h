@@ -54,9 +54,10 @@ enum err guard_client_adopt(struct guard_client *client, pid_t pid, uint64_t sta
                             uint32_t *out_id, struct err_detail *detail) MUST_CHECK;
 enum err guard_client_stop(struct guard_client *client, enum control_stop_mode mode,
                            uint32_t *out_id, struct err_detail *detail) MUST_CHECK;
-/* Call it before every exit whose code is to count. */
-enum err guard_client_leaving(struct guard_client *client, int code, uint32_t *out_id,
-                              struct err_detail *detail) MUST_CHECK;
+/* Call it before every exit whose code is to count. stranger: the server that the guard watches is
+ * another cluster's. */
+enum err guard_client_leaving(struct guard_client *client, int code, bool stranger,
+                              uint32_t *out_id, struct err_detail *detail) MUST_CHECK;
 
 struct guard_client_start {
     const char *const *argv; /* NULL-terminated; argv[0] is the executable's absolute path */

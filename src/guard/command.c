@@ -144,9 +144,17 @@ static enum err command_stop(struct guard *guard, uint32_t mode, struct mono now
     return ERR_OK;
 }
 
-static void command_leaving(struct guard *guard, int32_t code)
+static enum err command_leaving(struct guard *guard, const struct control_leaving *leaving,
+                                struct err_detail *detail)
 {
-    guard->agent.announced_code = code;
+    guard->agent.announced_code = leaving->code;
+    if (leaving->stranger != 0 && page_armed(guard->page, NULL)) {
+        return err_set(detail, ERR_REFUSED, "armed: the server is this cluster's");
+    }
+    if (leaving->stranger != 0) {
+        guard_postgres_forget(guard);
+    }
+    return ERR_OK;
 }
 
 static void obey(struct guard *guard, union control_packet *packet, struct mono now)
@@ -179,7 +187,7 @@ static void obey(struct guard *guard, union control_packet *packet, struct mono 
         err = command_stop(guard, packet->stop.mode, now, &detail);
         break;
     case CONTROL_LEAVING:
-        command_leaving(guard, packet->leaving.code);
+        err = command_leaving(guard, &packet->leaving, &detail);
         break;
     case CONTROL_NONE:
     case CONTROL_DONE:

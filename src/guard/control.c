@@ -79,7 +79,8 @@ static enum err body_check(const union control_packet *packet, struct err_detail
         good = packet->stop.mode < CONTROL_STOP_COUNT;
         break;
     case CONTROL_LEAVING:
-        good = packet->leaving.code >= 0 && packet->leaving.code <= 255;
+        good = packet->leaving.code >= 0 && packet->leaving.code <= 255 &&
+               packet->leaving.stranger <= 1;
         break;
     case CONTROL_REFUSED:
         good = packet->refused.err > ERR_OK && packet->refused.err < ERR_COUNT &&

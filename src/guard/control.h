@@ -122,11 +122,13 @@ struct control_stop {
     uint32_t zero;
 };
 
-/* LEAVING: needed because a guard that adopted its agent cannot see the exit code. */
+/* LEAVING: needed because a guard that adopted its agent cannot see the exit code. stranger 1: the
+ * server that was adopted belongs to another cluster, so the guard leaves it running; refused while
+ * armed. */
 struct control_leaving {
     struct control_head head;
     int32_t code;
-    uint32_t zero;
+    uint32_t stranger;
 };
 
 struct control_ping {

@@ -158,6 +158,8 @@ void guard_postgres_started(struct guard *guard);
 void guard_postgres_ended(struct guard *guard, struct mono now);
 void guard_postgres_work(struct guard *guard, struct mono now);
 void guard_postgres_refresh(struct guard *guard);
+/* It is not ours: runs on unwatched. Not armed. */
+void guard_postgres_forget(struct guard *guard);
 
 /* command.c */
 void guard_control_read(struct guard *guard, struct mono now);

@@ -225,6 +225,20 @@ void guard_postgres_ended(struct guard *guard, struct mono now)
     pm->scan_pause_ms = 1;
 }
 
+void guard_postgres_forget(struct guard *guard)
+{
+    struct guard_postmaster *pm = &guard->postmaster;
+    ASSERT(!page_armed(guard->page, NULL));
+    if (pm->id.pid == 0 || pm->ending || pm->start_pipe >= 0) {
+        return; /* nothing is left half done */
+    }
+    log_warn("postgres_forgotten", "pid=%lld why=\"another cluster's\"", (long long)pm->id.pid);
+    (void)close(pm->pidfd); /* a pidfd: nothing to lose */
+    *pm = (struct guard_postmaster){.pidfd = -1, .start_pipe = -1};
+    const struct page_postmaster none = {.pid = 0};
+    page_postmaster_write(guard->page, &none);
+}
+
 struct scan {
     const struct guard_postmaster *pm;
     bool kill;

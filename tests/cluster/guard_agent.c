@@ -185,7 +185,7 @@ static enum err obey_guard(char **words, size_t count, struct err_detail *detail
         return obey_start(words, count, detail);
     }
     if (str_equal(words[0], "leave")) {
-        enum err err = guard_client_leaving(&client, (int)first, NULL, detail);
+        enum err err = guard_client_leaving(&client, (int)first, count > 2, NULL, detail);
         if (err == ERR_OK) {
             _exit((int)first);
         }

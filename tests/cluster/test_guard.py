@@ -829,6 +829,24 @@ def test_leaving_under_an_armed_primary_is_no_leaving(node):
     assert alive(postmaster)  # pause: it is left running
 
 
+def test_a_server_that_is_not_its_own_is_left_running_for_good(node):
+    postmaster = node.start_postgres(0)
+    node.tell("leave 78")  # with its own server: a new agent, whose configuration may be mended
+    node.expect("agent_started")
+    node.expect("hello")
+    node.tell("leave 78 stranger")
+    assert node.process.wait(5) == 78
+    assert alive(postmaster)
+
+
+def test_an_armed_primary_is_nobody_elses(node):
+    postmaster = node.become_primary(5000)
+    node.tell("leave 78 stranger")
+    node.expect("agent_started")
+    node.expect("hello")
+    assert alive(postmaster)
+
+
 def test_leaving_is_known_of_an_adopted_agent(node):
     os.kill(node.process.pid, signal.SIGKILL)
     guard = node.expect("hello")["guard"]

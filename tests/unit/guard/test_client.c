@@ -105,9 +105,10 @@ static void test_commands_arrive(void **state)
     assert_int_equal(guard_client_stop(client, CONTROL_STOP_HARD, &id, NULL), ERR_OK);
     receive(bench, CONTROL_STOP, 4);
     assert_int_equal(bench->got.stop.mode, CONTROL_STOP_HARD);
-    assert_int_equal(guard_client_leaving(client, 64, NULL, NULL), ERR_OK);
+    assert_int_equal(guard_client_leaving(client, 64, true, NULL, NULL), ERR_OK);
     receive(bench, CONTROL_LEAVING, 5);
     assert_int_equal(bench->got.leaving.code, 64);
+    assert_int_equal(bench->got.leaving.stranger, 1);
     const char *const argv[] = {"/bin/postgres", "-D", "/data", NULL};
     const struct guard_client_start start = {.argv = argv, .data_dir = "/data", .armed_epoch = 4};
     assert_int_equal(guard_client_start(client, &start, &id, NULL), ERR_OK);

@@ -93,6 +93,7 @@ static void test_bad_fields(void **state)
     REFUSES(CONTROL_STOP, packet.stop.mode = CONTROL_STOP_COUNT);
     REFUSES(CONTROL_LEAVING, packet.leaving.code = -1);
     REFUSES(CONTROL_LEAVING, packet.leaving.code = 256);
+    REFUSES(CONTROL_LEAVING, packet.leaving.stranger = 2);
     REFUSES(CONTROL_REFUSED, packet.refused.err = ERR_OK);
     REFUSES(CONTROL_REFUSED, packet.refused.err = ERR_COUNT);
     REFUSES(CONTROL_REFUSED, memset(packet.refused.text, 'x', sizeof(packet.refused.text)));
