@@ -212,8 +212,12 @@ void exec_pg_start(struct agent *agent, const struct core_action *action)
     if (wants && !has && (source_needed(action->type) || upstream[0] != '\0')) {
         log_warn("postgres_action", "action=%s result=\"the address of %s is not known\"",
                  core_action_name(action->type), upstream);
-        struct core_done done = {
-            .type = action->type, .id = action->id, .outcome = CORE_OUTCOME_NOT_APPLIED};
+        /* Not the server's fault: its next start is not to wait longer for it. */
+        struct core_done done = {.type = action->type,
+                                 .id = action->id,
+                                 .outcome = action->type == CORE_ACTION_START_REPLICA
+                                                ? CORE_OUTCOME_UNKNOWN
+                                                : CORE_OUTCOME_NOT_APPLIED};
         agent_done(agent, &done);
         return;
     }

@@ -100,6 +100,7 @@ void core_reconfigure(struct core *core, const struct core_config *config)
     bool same_boot = core->config.same_boot;
     core->config = *config;
     core->config.same_boot = same_boot;
+    core->start_failures = 0; /* what ended the server may be mended */
 }
 
 struct core_action *plan_add(struct core_plan *plan, enum core_action_type type)
@@ -131,6 +132,7 @@ static void plan_wake(const struct core *core, struct core_plan *plan)
             wake(core, plan, core->pending[t].retry_at);
         }
     }
+    wake(core, plan, view_start_at(core));
     if (own->holding) {
         wake(core, plan, mono_add(own->written_at, own->ttl_ms / 4));
         wake(core, plan, mono_add(own->proven_at, own->ttl_ms * 4 / 10));

@@ -99,6 +99,9 @@ static void fold_cluster(struct core *core, const struct core_cluster *cluster)
         core->own.tried_version = cluster->lease.version;
     }
     struct core_settings before = core->cluster.settings;
+    if (cluster->config_version != core->cluster.config_version) {
+        core->start_failures = 0; /* what ended the server may be mended */
+    }
     core->cluster = *cluster;
     core->store_id = cluster->store_id;
     lease_revision(core, cluster->revision);
@@ -201,10 +204,25 @@ static void fold_done_keys(struct core *core, const struct core_done *done)
     }
 }
 
+/* A start that the guard put off, or that is in doubt, says nothing about the server. */
+static void fold_done_start(struct core *core, const struct core_done *done)
+{
+    ASSERT(core != NULL);
+    if (done->outcome == CORE_OUTCOME_APPLIED) {
+        core->start_failures = 0;
+    } else if (done->outcome == CORE_OUTCOME_NOT_APPLIED) {
+        core->start_failures++;
+        core->start_failed_at = core->now;
+    }
+}
+
 static void fold_done_postgres(struct core *core, const struct core_done *done)
 {
     ASSERT(core != NULL);
     bool applied = done->outcome == CORE_OUTCOME_APPLIED;
+    if (done->type == CORE_ACTION_START_PRIMARY || done->type == CORE_ACTION_START_REPLICA) {
+        fold_done_start(core, done);
+    }
     if (done->type == CORE_ACTION_INITDB) {
         core->initdb_failed = !applied;
     } else if (done->type == CORE_ACTION_SETUP) {

@@ -16,6 +16,8 @@
 
 #define CORE_PROMOTE_LEFT(ttl_ms) ((ttl_ms)*2 / 5) /* INV-3 demands a quarter; a bit more */
 #define CORE_STATUS_PACE_MS 10                     /* between two rounds of GET /patroni */
+#define CORE_START_PAUSE_MS 500                    /* after the second failed start; then doubled */
+#define CORE_START_PAUSE_MS_MAX 30000
 #define CORE_EXIT_CONFIG 78
 #define CORE_EXIT_BOOTSTRAP 70
 
@@ -106,6 +108,8 @@ bool view_replica(const struct core *core);       /* known to run in recovery an
 bool view_stopped(const struct core *core);       /* known not to run */
 bool view_paused(const struct core *core);        /* /config says so */
 bool view_free(const struct core *core, enum core_target target);
+bool view_start_due(const struct core *core); /* a start that failed before may be tried again */
+struct mono view_start_at(const struct core *core); /* when that is, as things are */
 bool view_me(const struct core *core, const char *name);
 bool view_leads(const struct core *core, const char **out_leader); /* another one does */
 const struct core_member *view_member(const struct core *core, const char *name);

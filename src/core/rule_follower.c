@@ -268,7 +268,8 @@ bool core_rule_start_replica(const struct core *core, struct core_plan *plan)
 {
     ASSERT(core != NULL);
     if (!can_act(core) || !view_stopped(core) || core->postgres.datadir != CORE_DATADIR_USABLE ||
-        core->postgres.setup_pending || successor_due(core) || view_paused(core)) {
+        core->postgres.setup_pending || successor_due(core) || view_paused(core) ||
+        !view_start_due(core)) {
         return false;
     }
     struct core_action *action = plan_add(plan, CORE_ACTION_START_REPLICA);

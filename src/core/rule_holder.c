@@ -106,7 +106,8 @@ bool core_rule_holder_restart(const struct core *core, struct core_plan *plan)
 {
     ASSERT(core != NULL);
     if (!holds(core) || !may_rise(core) || !view_stopped(core) || !primary_data(core) ||
-        core->postgres.datadir != CORE_DATADIR_USABLE || !view_free(core, CORE_TARGET_POSTGRES)) {
+        core->postgres.datadir != CORE_DATADIR_USABLE || !view_free(core, CORE_TARGET_POSTGRES) ||
+        !view_start_due(core)) {
         return false;
     }
     (void)plan_add(plan, CORE_ACTION_START_PRIMARY);
@@ -117,7 +118,8 @@ bool core_rule_holder_start_replica(const struct core *core, struct core_plan *p
 {
     ASSERT(core != NULL);
     if (!holds(core) || !may_rise(core) || !view_stopped(core) || primary_data(core) ||
-        core->postgres.datadir != CORE_DATADIR_USABLE || !view_free(core, CORE_TARGET_POSTGRES)) {
+        core->postgres.datadir != CORE_DATADIR_USABLE || !view_free(core, CORE_TARGET_POSTGRES) ||
+        !view_start_due(core)) {
         return false;
     }
     (void)plan_add(plan, CORE_ACTION_START_REPLICA);

@@ -70,6 +70,33 @@ bool view_free(const struct core *core, enum core_target target)
     return !pending->active && !mono_before(core->now, pending->retry_at);
 }
 
+/* What ended at each of the last starts mostly ends at the next one too, and each try fills the log
+ * and reads the whole WAL again: so the pause grows. Where this node may be the one that is needed,
+ * because it holds the lease or nobody else does, it stays within a ttl (INV-7). */
+struct mono view_start_at(const struct core *core)
+{
+    ASSERT(core != NULL);
+    const char *leader = NULL;
+    if (core->start_failures < 2 || view_chosen(core)) {
+        return core->start_failed_at;
+    }
+    int64_t pause_ms = CORE_START_PAUSE_MS;
+    for (uint32_t i = 2; i < core->start_failures && pause_ms < CORE_START_PAUSE_MS_MAX; i++) {
+        pause_ms *= 2;
+    }
+    int64_t most_ms = CORE_START_PAUSE_MS_MAX;
+    if (core->cluster.settings.ttl_ms < most_ms && !view_leads(core, &leader)) {
+        most_ms = core->cluster.settings.ttl_ms;
+    }
+    return mono_add(core->start_failed_at, pause_ms < most_ms ? pause_ms : most_ms);
+}
+
+bool view_start_due(const struct core *core)
+{
+    ASSERT(core != NULL);
+    return !mono_before(core->now, view_start_at(core));
+}
+
 bool view_leads(const struct core *core, const char **out_leader)
 {
     ASSERT(out_leader != NULL);

@@ -256,6 +256,25 @@ void pg_file_tail(const char *path, int64_t offset, char *out, size_t out_size)
     }
 }
 
+const char *pg_log_reason(const char *text)
+{
+    static const char *const words[] = {"PANIC:  ", "FATAL:  "};
+    static const char to_client[] = "the database system is ";
+    for (size_t i = 0; i < sizeof(words) / sizeof(words[0]); i++) {
+        const char *found = NULL;
+        const size_t length = strlen(words[i]);
+        for (const char *at = strstr(text, words[i]); at != NULL; at = strstr(at + 1, words[i])) {
+            if (strncmp(at + length, to_client, sizeof(to_client) - 1) != 0) {
+                found = at;
+            }
+        }
+        if (found != NULL) {
+            return found;
+        }
+    }
+    return NULL;
+}
+
 /* ---- /proc ---- */
 
 bool pg_proc_stat(int64_t pid, struct pg_proc *out_proc)

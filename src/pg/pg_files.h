@@ -44,6 +44,10 @@ enum err pg_datadir_clear(const char *data_dir, struct err_detail *detail) MUST_
 /* The last bytes of a file, from a line's start; "" when there are none. offset: not before this. */
 void pg_file_tail(const char *path, int64_t offset, char *out, size_t out_size);
 
+/* Where the reason of a server's end begins in its log: its last PANIC, else its last FATAL that was
+ * not meant for a client that came too early or too late. NULL: there is none. */
+const char *pg_log_reason(const char *text);
+
 /* ---- /proc ---- */
 
 struct pg_proc {

@@ -18,6 +18,8 @@
 #include "base/log.h"
 
 #define LOG_KEEP_BYTES (16 * 1024 * 1024)
+#define LOG_TAIL_BYTES (64 * 1024)
+#define LOG_SHOWN_BYTES 440
 #define RECOVERY_UNDER_WAY_MS 1000 /* a replica that replays for longer counts as started */
 #define CHECKPOINT_TIMEOUT_MS (60 * 60 * 1000)
 #define FOLLOW_TIMEOUT_MS 3000
@@ -237,21 +239,26 @@ static void arguments_fill(struct pg_job *job, struct arguments *arguments)
     arguments->list[arguments->count] = NULL;
 }
 
-/* The words of the server that ended go into the error. */
+/* The words of the server that ended go into the error: the reason and what fits after it, or its
+ * last ones when it gave none. */
 static void start_exited(struct pg_job *job)
 {
     char path[PATH_SIZE];
-    char tail[sizeof(job->pg->details.last_error) - 64] = "";
+    AUTO_FREE char *tail = calloc(1, LOG_TAIL_BYTES);
+    ASSERT(tail != NULL);
     if (log_path(job->pg, path)) {
-        pg_file_tail(path, job->log_offset, tail, sizeof(tail));
+        pg_file_tail(path, job->log_offset, tail, LOG_TAIL_BYTES);
     }
     job->exited_fn = NULL;
     job->poke_fn = NULL;
-    size_t length = strlen(tail);
-    const size_t room = sizeof(job->detail.text) - 32;
-    const char *end = length > room ? tail + (length - room) : tail;
-    log_warn("postgres_start_failed", "log=\"%s\"", tail);
-    pg_job_fail(job, ERR_REFUSED, "the server ended: %s", end);
+    const char *shown = pg_log_reason(tail);
+    if (shown == NULL) {
+        const size_t room = sizeof(job->detail.text) - sizeof("the server ended: ");
+        size_t length = strlen(tail);
+        shown = length > room ? tail + (length - room) : tail;
+    }
+    log_warn("postgres_start_failed", "log=\"%.*s\"", LOG_SHOWN_BYTES, shown);
+    pg_job_fail(job, ERR_REFUSED, "the server ended: %s", shown);
 }
 
 static enum pg_step start_launch(struct pg_job *job)

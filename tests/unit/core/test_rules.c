@@ -19,6 +19,46 @@ static void stopped(void)
     core.postgres.accepting = TRI_NO;
 }
 
+/* The server that was started ends at once: what is seen of it, and how the start ended. */
+static void start_fails(enum core_outcome outcome)
+{
+    struct core_event event = {.type = CORE_EVENT_POSTGRES, .u.postgres = core.postgres};
+    event.u.postgres.process = TRI_NO;
+    event.u.postgres.accepting = TRI_NO;
+    event.u.postgres.asked_at = mono_add(core.now, 1);
+    fx_tick(&core, 0, &plan);
+    assert_true(core.pending[CORE_TARGET_POSTGRES].active);
+    fx_step(&core, &event, 1, &plan);
+    fx_done(&core, CORE_TARGET_POSTGRES, outcome, 0, &plan);
+}
+
+/* How long it stands still before the rule fires again; the rest of the world stands still too. */
+static int64_t pause_before(enum core_reason reason)
+{
+    for (int64_t ms = 0; ms <= 120000; ms++) {
+        static struct core later;
+        later = core;
+        later.now.ms += ms;
+        later.own.deadline.ms += ms;
+        later.own.proven_at.ms += ms;
+        later.own.written_at.ms += ms;
+        core_decide(&later, &plan);
+        if (plan.reason == reason) {
+            return ms;
+        }
+    }
+    return -1;
+}
+
+/* Goes on to that moment. */
+static void wait_for(int64_t ms)
+{
+    core.now.ms += ms;
+    core.own.deadline.ms += ms;
+    core.own.proven_at.ms += ms;
+    core.own.written_at.ms += ms;
+}
+
 static void rule_stop_lease_ended(void **state)
 {
     (void)state;
@@ -424,6 +464,16 @@ static void rule_holder_restart(void **state)
     core.own.unresolved = false;
     core.guard.armed_epoch = 2; /* INV-3 */
     (void)EXPECT(&core, ARM);
+    /* A start that fails again and again is tried more rarely, but at least once a ttl (INV-7). */
+    fx_holder(&core);
+    stopped();
+    core.cluster.member_count = 1; /* no heir */
+    const int64_t pauses[] = {FX_TTL / 20, 1000, 1000, FX_TTL, FX_TTL, FX_TTL};
+    for (size_t i = 0; i < sizeof(pauses) / sizeof(pauses[0]); i++) {
+        start_fails(CORE_OUTCOME_NOT_APPLIED);
+        assert_int_equal(pause_before(CORE_REASON_HOLDER_RESTART), pauses[i]);
+        wait_for(pauses[i]);
+    }
 }
 
 static void rule_holder_start_replica(void **state)
@@ -651,6 +701,31 @@ static void rule_start_replica(void **state)
     stopped();
     const struct core_action *action = EXPECT(&core, START_REPLICA);
     assert_string_equal(action->u.postgres.upstream, "n1");
+    const int64_t pauses[] = {FX_TTL / 20, 1000, 1000, 2000, 4000, 8000, 16000, 30000, 30000};
+    for (size_t i = 0; i < sizeof(pauses) / sizeof(pauses[0]); i++) {
+        start_fails(CORE_OUTCOME_NOT_APPLIED);
+        assert_int_equal(pause_before(CORE_REASON_START_REPLICA), pauses[i]);
+        wait_for(pauses[i]);
+    }
+    start_fails(CORE_OUTCOME_NOT_APPLIED);
+    const struct core failing = core;
+    core.cluster.lease.state = CORE_LEASE_RELEASED; /* nobody leads: this node may be needed */
+    core.cluster.leader = (struct core_leader_key){0};
+    assert_in_range(pause_before(CORE_REASON_START_REPLICA), FX_TTL - 1, FX_TTL);
+    core = failing;
+    core_reconfigure(&core, &core.config); /* a person was here */
+    assert_true(pause_before(CORE_REASON_START_REPLICA) <= core.cluster.settings.loop_wait_ms);
+    core = failing;
+    struct core_event event = {.type = CORE_EVENT_CLUSTER, .u.cluster = core.cluster};
+    event.u.cluster.config_version++;
+    event.u.cluster.revision = core.revision_max + 1;
+    event.u.cluster.asked_at = core.now;
+    fx_step(&core, &event, 1, &plan);
+    assert_true(pause_before(CORE_REASON_START_REPLICA) <= core.cluster.settings.loop_wait_ms);
+    core = failing;
+    str_set(core.cluster.failover.candidate, NAME_SIZE, "n2");
+    core.cluster.failover.version = 99;
+    assert_true(pause_before(CORE_REASON_START_REPLICA) <= core.cluster.settings.loop_wait_ms);
 }
 
 static void rule_follow(void **state)

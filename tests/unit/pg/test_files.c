@@ -98,6 +98,39 @@ static void test_the_tail_starts_with_a_line(void **state)
     }
 }
 
+static void test_the_reason_of_an_end_is_found_among_its_consequences(void **state)
+{
+    (void)state;
+    static const struct {
+        const char *text;
+        const char *reason;
+    } table[] = {
+        {"", NULL},
+        {"12:00 LOG:  starting\n", NULL},
+        {"12:00 [7] LOG:  starting\n12:00 [8] FATAL:  out of disk\n12:00 [7] LOG:  aborting\n",
+         "FATAL:  out of disk\n12:00 [7] LOG:  aborting\n"},
+        {"PANIC:  no checkpoint\nLOG:  startup died\n",
+         "PANIC:  no checkpoint\nLOG:  startup died\n"},
+        /* a client that came too early, before or after it */
+        {"FATAL:  the database system is starting up\n1 FATAL:  the reason\n"
+         "FATAL:  the database system is shutting down\n",
+         "FATAL:  the reason\nFATAL:  the database system is shutting down\n"},
+        {"FATAL:  the database system is starting up\n", NULL},
+        {"FATAL:  first\nPANIC:  graver\nFATAL:  last\n", "PANIC:  graver\nFATAL:  last\n"},
+        {"FATAL:  a\nFATAL:  b", "FATAL:  b"},
+        {"LOG:  query was FATAL by name\n", NULL},
+    };
+    for (size_t i = 0; i < sizeof(table) / sizeof(table[0]); i++) {
+        const char *reason = pg_log_reason(table[i].text);
+        if (table[i].reason == NULL) {
+            assert_null(reason);
+        } else {
+            assert_non_null(reason);
+            assert_string_equal(reason, table[i].reason);
+        }
+    }
+}
+
 static void test_clearing_follows_only_postgresqls_links(void **state)
 {
     (void)state;
@@ -233,6 +266,7 @@ int main(void)
         T(test_a_file_is_read_whole_or_not_at_all),
         T(test_a_failed_write_leaves_the_old_file),
         T(test_the_tail_starts_with_a_line),
+        T(test_the_reason_of_an_end_is_found_among_its_consequences),
         T(test_clearing_follows_only_postgresqls_links),
         T(test_empty_directories),
         T(test_proc),
