@@ -3,7 +3,9 @@
 import json
 import os
 import re
+import socket
 import subprocess
+import time
 
 import steps
 from harness import wait_for
@@ -257,8 +259,19 @@ def test_switchover_asks_and_can_be_refused(shared):
 
 def test_ctl_says_what_it_cannot_reach(shared):
     steps.settle(shared)
-    done = steps.run(shared, "ctl", "-d", "local:///nowhere/store.sock", "list", shared.scope)
-    assert done.returncode == 1 and done.stderr.startswith("Error: "), done
+    stale = os.path.join(shared.dir, "stale.sock")  # of a store that was killed
+    with socket.socket(socket.AF_UNIX) as server:
+        server.bind(stale)
+    os.chmod(stale, 0o777)
+    for path, why in (("/nowhere/store.sock", "No such file or directory"),
+                      (stale, "Connection refused")):
+        for command in ("list", "pause"):
+            began = time.monotonic()
+            done = steps.run(shared, "ctl", "-d", f"local://{path}", command, shared.scope)
+            assert time.monotonic() - began < 3  # at once: waiting does not make it come
+            assert done.returncode == 1 and done.stderr.startswith(
+                f"Error: no local store listens at {path}: {why}; remedy: "), done
+            assert done.stderr.count("\n") == 1 and "holdfast store --dir" in done.stderr, done
     done = steps.run(shared, "ctl", "-c", "/nowhere.yml", "list")
     assert done.returncode == 1
     assert done.stderr == ("Error: Provided config file /nowhere.yml not existing or no read "
