@@ -130,7 +130,7 @@ struct core {
     int64_t ttl_durable_ms;    /* memory.ttl_max_ms as it is on disk */
     int64_t ttl_writing_ms;    /* as the write under way has it */
     bool leaving;
-    uint32_t start_failures;  /* servers that ended instead of starting, in a row */
+    uint32_t start_failures; /* servers that ended instead of starting, in a row */
     struct mono start_failed_at;
     bool primary_failed;      /* START_PRIMARY or PROMOTE was refused in this epoch */
     uint64_t claimed_version; /* of `initialize` that we claimed; 0: not claimed */
