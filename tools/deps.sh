@@ -5,6 +5,11 @@
 #   tools/deps.sh           what building and testing need
 #   tools/deps.sh lint      what `make lint`, `make clang` and `make valgrind` need
 #   tools/deps.sh --check   names what is missing for building and testing; installs nothing
+#
+# Consul is in no release after Debian 11. Unless some `consul` is on PATH, that one package is taken
+# from there: fetched and verified by apt with lists of its own, so that the machine's apt never comes
+# to know that suite, and installed as a file, so that what it depends on comes from the machine's own
+# suites. It is neither started nor enabled.
 set -eu
 
 build='gcc libc6-dev binutils make meson ninja-build pkg-config libuv1-dev libpq-dev
@@ -32,10 +37,20 @@ for package in $wanted; do
     fi
     missing="$missing $package"
 done
-if [ -z "$missing" ]; then
+need_consul=
+if ! command -v consul >/dev/null; then
+    need_consul=yes
+fi
+if [ -z "$missing$need_consul" ]; then
     exit 0
 fi
 if [ "${1-}" = --check ]; then
+    if [ -n "$need_consul" ]; then
+        echo "missing: consul (the tests on Consul need it; make deps installs it)" >&2
+    fi
+    if [ -z "$missing" ]; then
+        exit 0
+    fi
     echo "missing packages:$missing" >&2
     echo "run: make deps" >&2
     exit 1
@@ -46,7 +61,11 @@ if [ "$(id -u)" -eq 0 ]; then
 elif command -v sudo >/dev/null && sudo -n true 2>/dev/null; then
     as_root=sudo
 else
-    echo "deps: these packages are missing and this user may not install them. As root, run:" >&2
+    echo "deps: packages are missing and this user may not install them. As root, run tools/deps.sh" >&2
+    if [ -z "$missing" ]; then
+        exit 1 # consul alone
+    fi
+    echo "or:" >&2
     echo "    apt-get update && apt-get install -y --no-install-recommends$missing" >&2
     case "$missing" in *postgresql-15*)
         echo "and before it, so that Debian makes no server of its own on port 5432:" >&2
@@ -66,8 +85,49 @@ case "$missing" in *postgresql-15*)
     ;;
 esac
 
-echo "deps: installing$missing"
+install_packages() {
+    $as_root env DEBIAN_FRONTEND=noninteractive UCF_FORCE_CONFFOLD=1 apt-get install -q -y \
+        --no-install-recommends -o Dpkg::Options::=--force-confdef \
+        -o Dpkg::Options::=--force-confold "$@"
+}
+
+# The address of the Debian mirror that this machine is configured with.
+debian_mirror() {
+    apt-get indextargets --format '$(ORIGIN) $(COMPONENT) $(RELEASE) $(REPO_URI)' \
+        'Created-By: Packages' |
+        awk '$1 == "Debian" && $2 == "main" && $3 !~ /-/ { print $4; exit }'
+}
+
+install_consul() {
+    suite=bullseye
+    mirror=$(debian_mirror)
+    if [ -z "$mirror" ]; then
+        echo "deps: this machine's apt has no Debian mirror: put consul 1.8 or later on PATH" >&2
+        return 1
+    fi
+    own=$(mktemp -d)
+    trap 'rm -rf "$own"' EXIT
+    chmod 755 "$own" # apt reads as a user of its own
+    mkdir -p "$own/lists/partial" "$own/cache/archives/partial"
+    echo "deb [signed-by=/usr/share/keyrings/debian-archive-keyring.gpg] $mirror $suite main" \
+        >"$own/sources.list"
+    set -- -q -o Dir::Etc::SourceList="$own/sources.list" -o Dir::Etc::SourceParts=- \
+        -o Dir::State::Lists="$own/lists" -o Dir::Cache="$own/cache" -o APT::Sandbox::User=
+    if ! apt-get "$@" --error-on=any update || ! (cd "$own" && apt-get "$@" download consul); then
+        echo "deps: no consul from $mirror $suite: put consul 1.8 or later on PATH" >&2
+        return 1
+    fi
+    install_packages "$own"/consul_*.deb
+}
+
 $as_root apt-get update -q
-$as_root env DEBIAN_FRONTEND=noninteractive UCF_FORCE_CONFFOLD=1 apt-get install -q -y \
-    --no-install-recommends -o Dpkg::Options::=--force-confdef \
-    -o Dpkg::Options::=--force-confold $missing
+if [ -n "$missing" ]; then
+    echo "deps: installing$missing"
+    # Word splitting is wanted: these are names.
+    # shellcheck disable=SC2086
+    install_packages $missing
+fi
+if [ -n "$need_consul" ]; then
+    echo "deps: installing consul"
+    install_consul
+fi
