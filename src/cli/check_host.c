@@ -202,6 +202,7 @@ static void check_programs(const struct config *config, const struct pg_config *
                              "there is no program %s in %s; remedy: the directory of the server's "
                              "programs, such as /usr/lib/postgresql/15/bin",
                              names[i], pg->bin_dir);
+            return; /* a wrong directory is one fault, not five */
         }
     }
 }

@@ -5,23 +5,43 @@
 #include <inttypes.h>
 #include <stdarg.h>
 #include <stdio.h>
+#include <string.h>
 
 #include "base/assert.h"
 #include "base/str.h"
 #include "codec/json.h"
 #include "codec/units.h"
 
-static void warn(struct dynconfig_warnings *warnings, const char *format, ...) PRINTF_LIKE(2, 3);
+/* What to fall back on, and where to complain. */
+struct reading {
+    const json_t *config;
+    const struct core_settings *last;
+    struct dynconfig_warnings *warnings;
+    bool in_postgresql;
+};
 
-static void warn(struct dynconfig_warnings *warnings, const char *format, ...)
+static void warn(const struct reading *reading, const char *key, const char *format, ...)
+    PRINTF_LIKE(3, 4);
+
+static void warn(const struct reading *reading, const char *key, const char *format, ...)
 {
+    struct dynconfig_warnings *warnings = reading->warnings;
     if (warnings == NULL || warnings->count == DYNCONFIG_WARNINGS_MAX) {
         return;
     }
+    const uint32_t i = warnings->count++;
+    char *text = warnings->text[i];
+    const size_t size = sizeof(warnings->text[0]);
+    bool fits =
+        str_format(text, size, "/config: %s%s: ", reading->in_postgresql ? "postgresql." : "", key);
+    ASSERT(fits); /* keys are short constants */
+    const size_t what = strlen(text);
+    warnings->place[i].in_postgresql = reading->in_postgresql;
+    warnings->place[i].key = key;
+    warnings->place[i].what = (uint32_t)what;
     va_list args;
     va_start(args, format);
-    char *text = warnings->text[warnings->count++];
-    (void)vsnprintf(text, sizeof(warnings->text[0]), format, args); /* cut is fine */
+    (void)vsnprintf(text + what, size - what, format, args); /* cut is fine */
     va_end(args);
 }
 
@@ -38,13 +58,6 @@ void dynconfig_defaults(struct core_settings *out_settings)
     };
 }
 
-/* What to fall back on, and where to complain. */
-struct reading {
-    const json_t *config;
-    const struct core_settings *last;
-    struct dynconfig_warnings *warnings;
-};
-
 static void complain(const struct reading *reading, const char *key, const json_t *value,
                      const char *wanted)
 {
@@ -52,8 +65,7 @@ static void complain(const struct reading *reading, const char *key, const json_
     if (!json_write(value, text, sizeof(text))) {
         str_copy_cut(text, sizeof(text), "(long)");
     }
-    warn(reading->warnings, "/config: %s: %s is not %s; the last good value is kept", key, text,
-         wanted);
+    warn(reading, key, "%s is not %s; the last good value is kept", text, wanted);
 }
 
 struct range {
@@ -75,10 +87,9 @@ static int64_t read_ms(const struct reading *reading, const char *key, struct ra
     }
     if (ms < range.min || ms > range.max) {
         int64_t bound = ms < range.min ? range.min : range.max;
-        warn(reading->warnings,
-             "/config: %s: %" PRId64 " ms is outside %" PRId64 "..%" PRId64 " ms; %" PRId64
-             " ms is used",
-             key, ms, range.min, range.max, bound);
+        warn(reading, key,
+             "%" PRId64 " ms is outside %" PRId64 "..%" PRId64 " ms; %" PRId64 " ms is used", ms,
+             range.min, range.max, bound);
         return bound;
     }
     return ms;
@@ -108,7 +119,7 @@ static bool read_postgresql_bool(const struct reading *reading, const json_t *lo
         return yes;
     }
     const struct reading inner = {json_object_get(reading->config, "postgresql"), reading->last,
-                                  reading->warnings};
+                                  reading->warnings, true};
     return read_bool(&inner, key, false, kept);
 }
 
@@ -150,11 +161,11 @@ bool dynconfig_fit(struct core_settings *settings)
 
 static void fit(const struct reading *reading, struct core_settings *settings)
 {
-    bool explicit_times = json_object_get(reading->config, "loop_wait") != NULL ||
-                          json_object_get(reading->config, "retry_timeout") != NULL;
-    if (dynconfig_fit(settings) && explicit_times) {
-        warn(reading->warnings,
-             "/config: loop_wait + 2 * retry_timeout must not be more than ttl (%" PRId64
+    const bool waits = json_object_get(reading->config, "loop_wait") != NULL;
+    const bool retries = json_object_get(reading->config, "retry_timeout") != NULL;
+    if (dynconfig_fit(settings) && (waits || retries)) {
+        warn(reading, waits ? "loop_wait" : "retry_timeout",
+             "loop_wait + 2 * retry_timeout must not be more than ttl (%" PRId64
              " ms); loop_wait %" PRId64 " ms and retry_timeout %" PRId64 " ms are used",
              settings->ttl_ms, settings->loop_wait_ms, settings->retry_timeout_ms);
     }
@@ -168,7 +179,7 @@ void dynconfig_settings(const json_t *config, uint64_t version, const json_t *lo
     struct core_settings defaults;
     dynconfig_defaults(&defaults);
     const struct core_settings kept = last != NULL ? *last : defaults;
-    const struct reading reading = {config, &kept, warnings};
+    const struct reading reading = {config, &kept, warnings, false};
     const struct range step = {DYNCONFIG_STEP_MIN_MS, DYNCONFIG_TIME_MAX_MS};
     struct core_settings s = kept;
     if (json_is_object(config)) {

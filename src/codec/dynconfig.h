@@ -30,7 +30,12 @@
 
 struct dynconfig_warnings {
     uint32_t count;
-    char text[DYNCONFIG_WARNINGS_MAX][200];
+    char text[DYNCONFIG_WARNINGS_MAX][200]; /* "/config: KEY: what is wrong" */
+    struct {
+        bool in_postgresql; /* the section below, or the top */
+        const char *key;    /* a constant */
+        uint32_t what;      /* where in the text the rest after the key begins */
+    } place[DYNCONFIG_WARNINGS_MAX];
 };
 
 /* What holds without any /config; version 0. */

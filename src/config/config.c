@@ -216,6 +216,7 @@ static void load_restapi(struct loading *loading)
     if (connect != NULL && !config_split_address(connect, host, sizeof(host), &port)) {
         config_complain(&rest, CONFIG_ERROR, "connect_address",
                         "\"%s\" is no address; remedy: host:port, such as 10.0.0.1:8008", connect);
+        str_copy_cut(host, sizeof(host), "unknown");
     }
     if (loading->strict && (host[0] == '\0' || str_equal(host, "*") || str_equal(host, "0.0.0.0") ||
                             str_equal(host, "::"))) {
@@ -352,8 +353,10 @@ static void load_bootstrap(struct loading *loading)
     struct dynconfig_warnings warnings = {.count = 0};
     struct core_settings settings;
     dynconfig_settings(config->bootstrap_dcs, 1, NULL, NULL, &settings, &warnings);
+    const struct config_section shared = config_subsection(&dcs, "postgresql");
     for (uint32_t i = 0; i < warnings.count; i++) {
-        config_complain(&bootstrap, CONFIG_WARNING, "dcs", "%s", warnings.text[i]);
+        config_complain(warnings.place[i].in_postgresql ? &shared : &dcs, CONFIG_WARNING,
+                        warnings.place[i].key, "%s", warnings.text[i] + warnings.place[i].what);
     }
 }
 
@@ -404,7 +407,8 @@ static void load_postgresql(struct loading *loading)
                         "\"%s\" is not an absolute path; remedy: leave it out", config->state_dir);
     }
     const struct config_section auth = config_subsection(&postgresql, "authentication");
-    if (loading->strict && !json_is_object(json_object_get(auth.json, "replication"))) {
+    const json_t *replication = json_object_get(auth.json, "replication");
+    if (loading->strict && (replication == NULL || json_is_null(replication))) {
         config_complain(&postgresql, CONFIG_ERROR, "authentication.replication",
                         "is missing; remedy: add username and password of the role that replicas "
                         "connect with");

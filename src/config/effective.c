@@ -359,6 +359,7 @@ enum err config_effective(const struct config *config, const json_t *dynamic, st
 {
     ASSERT(config != NULL && arena != NULL && out_pg != NULL);
     static const struct yaml_mark store = {.file = "/config in the store"};
+    const bool in_file = dynamic == config->bootstrap_dcs; /* what will become /config */
     struct config_report own; /* errors must be counted even when nobody listens */
     config_report_init(&own);
     struct config_report *to = report != NULL ? report : &own;
@@ -372,8 +373,9 @@ enum err config_effective(const struct config *config, const json_t *dynamic, st
                   .report = to,
                   .arena = arena},
         .dynamic = {.json = json_is_object(shared) ? shared : NULL,
-                    .path = "postgresql",
-                    .where = &store,
+                    .path = in_file ? "bootstrap.dcs.postgresql" : "postgresql",
+                    .marks = in_file ? config->marks : NULL,
+                    .where = in_file ? yaml_mark_key(config->marks, dynamic, "postgresql") : &store,
                     .report = to,
                     .arena = arena},
         .arena = arena,

@@ -22,6 +22,8 @@ enum config_severity { CONFIG_ERROR, CONFIG_WARNING, CONFIG_NOTE };
 struct config_message {
     enum config_severity severity;
     const char *text;
+    const char *key; /* NULL: about none */
+    bool settled;    /* the value is of a wrong kind: what follows from that is not told as well */
 };
 
 #define CONFIG_MESSAGES_MAX 128
@@ -41,9 +43,15 @@ void config_report_fini(struct config_report *report);
 void config_report_add(struct config_report *report, enum config_severity severity,
                        const char *format, ...) PRINTF_LIKE(3, 4);
 
-/* "FILE:LINE: KEY: text". where NULL: only "KEY: text". report may be NULL. */
+/* "FILE:LINE: KEY: text". where NULL: only "KEY: text". report may be NULL. What has been told
+ * already is not told again. */
 void config_report_at(struct config_report *report, enum config_severity severity,
                       const struct yaml_mark *where, const char *key, const char *format, ...)
     PRINTF_LIKE(5, 6);
+
+/* The same, of a value of the wrong kind: no other error is told of that key, nor of what would be
+ * below it. */
+void config_report_settle(struct config_report *report, const struct yaml_mark *where,
+                          const char *key, const char *text);
 
 #endif

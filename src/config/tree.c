@@ -249,6 +249,15 @@ void config_complain(const struct config_section *section, enum config_severity 
                      "%s", text);
 }
 
+/* The value is of the wrong kind: whatever follows from its absence is not told as well. */
+static void complain_kind(const struct config_section *section, const char *key, const char *text)
+{
+    char path[192];
+    const struct yaml_mark *where = key_mark(section, key);
+    config_report_settle(section->report, where != NULL ? where : section->where,
+                         full_key(section, key, path, sizeof(path)), text);
+}
+
 struct config_section config_subsection(const struct config_section *section, const char *key)
 {
     char path[192];
@@ -260,8 +269,7 @@ struct config_section config_subsection(const struct config_section *section, co
     sub.where = where != NULL ? where : section->where;
     if (sub.json != NULL && !json_is_object(sub.json)) {
         if (!json_is_null(sub.json)) {
-            config_complain(section, CONFIG_ERROR, key,
-                            "is not a map; remedy: write its keys below it, indented");
+            complain_kind(section, key, "is not a map; remedy: write its keys below it, indented");
         }
         sub.json = NULL;
     }
@@ -289,7 +297,7 @@ const char *config_text(const struct config_section *section, const char *key)
 {
     const json_t *value = json_object_get(section->json, key);
     if (json_is_object(value) || json_is_array(value)) {
-        config_complain(section, CONFIG_ERROR, key, "is not a text; remedy: write one value");
+        complain_kind(section, key, "is not a text; remedy: write one value");
         return NULL;
     }
     return config_value_text(section, key);

@@ -245,6 +245,50 @@ static void test_missing_and_wrong(void **state)
     without(8, "postgresql: 5\nx:\n", ":8: postgresql: is not a map");
 }
 
+/* One fault, one error: what follows from a value of the wrong kind is not told as well. */
+static void test_a_fault_is_told_once(void **state)
+{
+    (void)state;
+    without(1, "scope: [a]\n", "/a.yml:1: scope: is not a text");
+    assert_int_equal(report.error_count, 1);
+    config_report_fini(&report);
+    config_report_init(&report);
+    without(3, "local: 5\nx:\n", ":3: local: is not a map");
+    assert_int_equal(report.error_count, 1);
+    config_report_fini(&report);
+    config_report_init(&report);
+    without(8, "postgresql: 5\nx:\n", ":8: postgresql: is not a map");
+    assert_int_equal(report.error_count, 1);
+    config_report_fini(&report);
+    config_report_init(&report);
+    without(13, "    replication: 5\n    superuser:\n",
+            ":13: postgresql.authentication.replication");
+    assert_int_equal(report.error_count, 1);
+}
+
+/* What will become /config is still in the file: its lines are told. */
+static void test_the_place_within_bootstrap(void **state)
+{
+    (void)state;
+    with("bootstrap:\n"                    /* 16 */
+         "  dcs:\n"                        /* 17 */
+         "    ttl: 5\n"                    /* 18 */
+         "    loop_wait: soon\n"           /* 19 */
+         "    retry_timeout: 9\n"          /* 20 */
+         "    postgresql:\n"               /* 21 */
+         "      use_pg_rewind: maybe\n"    /* 22 */
+         "      parameters:\n"             /* 23 */
+         "        max_connections: many\n" /* 24 */
+         "      pg_ctl_timeout: 10\n");    /* 25 */
+    assert_non_null(config);
+    must_tell(CONFIG_WARNING, "/a.yml:19: bootstrap.dcs.loop_wait: \"soon\" is not a time");
+    must_tell(CONFIG_WARNING, "/a.yml:19: bootstrap.dcs.loop_wait: loop_wait + 2 * retry_timeout");
+    must_tell(CONFIG_WARNING, "/a.yml:22: bootstrap.dcs.postgresql.use_pg_rewind: \"maybe\" is");
+    must_tell(CONFIG_WARNING,
+              "/a.yml:24: bootstrap.dcs.postgresql.parameters.max_connections: \"many\" is not");
+    assert_int_equal(report.count, 4);
+}
+
 static void test_wrong_additions(void **state)
 {
     (void)state;
@@ -286,7 +330,7 @@ static void test_warnings(void **state)
         {"bootstrap: {dcs: {ttll: 5}}\n",
          ":16: bootstrap.dcs.ttll: unknown key, ignored; did you mean "
          "\"ttl\"?"},
-        {"bootstrap: {dcs: {ttl: x}}\n", ":16: bootstrap.dcs: /config: ttl: \"x\" is not a time"},
+        {"bootstrap: {dcs: {ttl: x}}\n", ":16: bootstrap.dcs.ttl: \"x\" is not a time"},
         {"  use_pg_rewindd: 1\n",
          ":16: postgresql.use_pg_rewindd: unknown key, ignored; did you mean "
          "\"use_pg_rewind\"?"},
@@ -674,6 +718,8 @@ int main(void)
         TEST(test_fallbacks),
         TEST(test_for_ctl_little_is_enough),
         TEST(test_missing_and_wrong),
+        TEST(test_a_fault_is_told_once),
+        TEST(test_the_place_within_bootstrap),
         TEST(test_wrong_additions),
         TEST(test_warnings),
         TEST(test_files_that_are_none),
