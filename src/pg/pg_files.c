@@ -275,6 +275,18 @@ const char *pg_log_reason(const char *text)
     return NULL;
 }
 
+const char *pg_log_shown(const char *text, size_t room)
+{
+    const char *reason = pg_log_reason(text);
+    size_t length = strlen(text);
+    const char *shown = length > room ? text + (length - room) : text;
+    const char *newline = shown > text && shown[-1] != '\n' ? strchr(shown, '\n') : NULL;
+    if (newline != NULL && newline[1] != '\0') {
+        shown = newline + 1;
+    }
+    return reason != NULL && reason < shown ? reason : shown;
+}
+
 /* ---- /proc ---- */
 
 bool pg_proc_stat(int64_t pid, struct pg_proc *out_proc)

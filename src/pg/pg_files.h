@@ -48,6 +48,10 @@ void pg_file_tail(const char *path, int64_t offset, char *out, size_t out_size);
  * not meant for a client that came too early or too late. NULL: there is none. */
 const char *pg_log_reason(const char *text);
 
+/* What to show of it in `room` bytes: where its last ones begin, so that the reason has what led to
+ * it before it; or the reason, when that stands further ahead. */
+const char *pg_log_shown(const char *text, size_t room);
+
 /* ---- /proc ---- */
 
 struct pg_proc {

@@ -239,8 +239,7 @@ static void arguments_fill(struct pg_job *job, struct arguments *arguments)
     arguments->list[arguments->count] = NULL;
 }
 
-/* The words of the server that ended go into the error: the reason and what fits after it, or its
- * last ones when it gave none. */
+/* The last words of the server that ended go into the error, its reason among them. */
 static void start_exited(struct pg_job *job)
 {
     char path[PATH_SIZE];
@@ -251,14 +250,10 @@ static void start_exited(struct pg_job *job)
     }
     job->exited_fn = NULL;
     job->poke_fn = NULL;
-    const char *shown = pg_log_reason(tail);
-    if (shown == NULL) {
-        const size_t room = sizeof(job->detail.text) - sizeof("the server ended: ");
-        size_t length = strlen(tail);
-        shown = length > room ? tail + (length - room) : tail;
-    }
-    log_warn("postgres_start_failed", "log=\"%.*s\"", LOG_SHOWN_BYTES, shown);
-    pg_job_fail(job, ERR_REFUSED, "the server ended: %s", shown);
+    const size_t room = sizeof(job->detail.text) - sizeof("the server ended: ");
+    log_warn("postgres_start_failed", "log=\"%.*s\"", LOG_SHOWN_BYTES,
+             pg_log_shown(tail, LOG_SHOWN_BYTES));
+    pg_job_fail(job, ERR_REFUSED, "the server ended: %s", pg_log_shown(tail, room));
 }
 
 static enum pg_step start_launch(struct pg_job *job)

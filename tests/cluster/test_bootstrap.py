@@ -86,7 +86,7 @@ def test_a_first_start_that_fails_is_told_and_goes_on_when_put_right(unstarted):
     node.start()
     began = time.monotonic()
     # PostgreSQL's own words.
-    log.wait('postgres_start_failed log="FATAL:  could not access file "no_such_library"', 30)
+    log.wait('postgres_start_failed log=".*FATAL:  could not access file "no_such_library"', 30)
     wait_for(lambda: node.status() and node.status()["state"] != "running", "the state in REST")
     # Tried again, but ever more rarely: the fifth try comes no sooner than 0.1 + 0.5 + 1 + 2 s later.
     failures = r"(?s)" + ".*".join(["postgres_start_failed"] * 5)

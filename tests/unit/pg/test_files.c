@@ -131,6 +131,19 @@ static void test_the_reason_of_an_end_is_found_among_its_consequences(void **sta
     }
 }
 
+static void test_what_is_shown_of_a_log_has_the_reason(void **state)
+{
+    (void)state;
+    static const char text[] = "LOG:  in use\nFATAL:  no socket\nLOG:  down\n";
+    assert_string_equal(pg_log_shown(text, 100), text);
+    assert_string_equal(pg_log_shown(text, sizeof(text) - 1), text);
+    assert_string_equal(pg_log_shown(text, 30), "FATAL:  no socket\nLOG:  down\n");
+    assert_string_equal(pg_log_shown(text, 29), "FATAL:  no socket\nLOG:  down\n");
+    assert_string_equal(pg_log_shown(text, 12), "FATAL:  no socket\nLOG:  down\n");
+    assert_string_equal(pg_log_shown("LOG:  one\nLOG:  two\n", 12), "LOG:  two\n");
+    assert_string_equal(pg_log_shown("one line", 4), "line");
+}
+
 static void test_clearing_follows_only_postgresqls_links(void **state)
 {
     (void)state;
@@ -267,6 +280,7 @@ int main(void)
         T(test_a_failed_write_leaves_the_old_file),
         T(test_the_tail_starts_with_a_line),
         T(test_the_reason_of_an_end_is_found_among_its_consequences),
+        T(test_what_is_shown_of_a_log_has_the_reason),
         T(test_clearing_follows_only_postgresqls_links),
         T(test_empty_directories),
         T(test_proc),
