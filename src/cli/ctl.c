@@ -21,6 +21,7 @@ static const struct {
 } COMMANDS[] = {
     {"list", ctl_list, "the members of the cluster"},
     {"switchover", ctl_switchover, "make another member the leader"},
+    {"failover", ctl_failover, "make a member the leader, also without the old one"},
     {"pause", ctl_pause, "stop managing the cluster"},
     {"resume", ctl_resume, "manage it again"},
 };

@@ -102,6 +102,7 @@ void ctl_pause_ms(int64_t ms);
 /* ---- commands: argv[0] is the command's name ---- */
 int ctl_list(struct ctl *ctl, int argc, char **argv);
 int ctl_switchover(struct ctl *ctl, int argc, char **argv);
+int ctl_failover(struct ctl *ctl, int argc, char **argv);
 int ctl_pause(struct ctl *ctl, int argc, char **argv);
 int ctl_resume(struct ctl *ctl, int argc, char **argv);
 

@@ -1,5 +1,5 @@
 /* Asks, then orders it from the leader's own REST API; only when that cannot be reached the order is
- * written into the store for whoever leads. */
+ * written into the store for whoever leads. A failover needs no leader: it names who is to lead. */
 #include "cli/ctl.h"
 
 #include <getopt.h>
@@ -18,6 +18,7 @@
     "8601)"
 
 struct order {
+    bool manual; /* a failover */
     const char *cluster_name;
     const char *leader;    /* given; NULL: asked for */
     const char *candidate; /* given; NULL: asked for; "": any */
@@ -56,6 +57,11 @@ static bool parse(int argc, char **argv, struct order *order)
     }
     order->cluster_name = optind < argc ? argv[optind] : NULL;
     return argc - optind <= 1;
+}
+
+static const char *action_of(const struct order *order)
+{
+    return order->manual ? "failover" : "switchover";
 }
 
 static void show(const struct ctl_cluster *cluster)
@@ -108,7 +114,7 @@ static int ask_candidate(const struct ctl_cluster *cluster, struct order *order)
     }
     (void)snprintf(list + used, sizeof(list) - used, "]"); /* sized for the most there can be */
     if (count == 0) {
-        return ctl_error("No candidates found to switchover to");
+        return ctl_error("No candidates found to %s to", action_of(order));
     }
     if (order->candidate == NULL && order->force) {
         order->candidate = "";
@@ -119,7 +125,8 @@ static int ask_candidate(const struct ctl_cluster *cluster, struct order *order)
         order->candidate = order->candidate_text;
     }
     if (*order->candidate == '\0') {
-        return 0;
+        return order->manual ? ctl_error("Failover could be performed only to a specific candidate")
+                             : 0;
     }
     if (str_equal(order->candidate, cluster->core.leader.name)) {
         return ctl_error("Member %s is already the leader of cluster %s", order->candidate,
@@ -180,16 +187,17 @@ static int ask_consent(const struct ctl_cluster *cluster, const struct order *or
                        "current leader %s?",
                        cluster->name, order->at, order->leader);
     } else {
-        (void)snprintf(
-            question, sizeof(question),
-            "Are you sure you want to switchover cluster %s, demoting current leader %s?",
-            cluster->name, order->leader);
+        const char *leader = cluster->core.leader.name;
+        (void)snprintf(question, sizeof(question), "Are you sure you want to %s cluster %s%s%s?",
+                       action_of(order), cluster->name,
+                       *leader != '\0' ? ", demoting current leader " : "", leader);
     }
     if (ctl_confirm(question, &aborted)) {
         return 0;
     }
     return aborted ? 1
-                   : ctl_error("Aborting %sswitchover", order->at[0] != '\0' ? "scheduled " : "");
+                   : ctl_error("Aborting %s%s", order->at[0] != '\0' ? "scheduled " : "",
+                               action_of(order));
 }
 
 /* ---- the order ---- */
@@ -199,9 +207,17 @@ static int order_by_store(struct ctl *ctl, const struct ctl_cluster *cluster,
 {
     char now[CTL_TIME_SIZE];
     ctl_time(now);
-    printf("%s Could not switchover using Patroni api, falling back to DCS\n", now);
+    if (!order->manual && cluster->core.settings.pause) {
+        return ctl_error("switchover is not possible: leader %s does not answer, and the cluster "
+                         "is paused, so nobody would carry it out; remedy: make another member the "
+                         "leader without it: holdfast ctl failover --candidate %s",
+                         order->leader, *order->candidate != '\0' ? order->candidate : "NAME");
+    }
+    printf("%s Could not %s using Patroni api, falling back to DCS\n", now, action_of(order));
     struct core_failover failover = {.version = 0};
-    str_copy_cut(failover.leader, sizeof(failover.leader), order->leader);
+    if (!order->manual) {
+        str_copy_cut(failover.leader, sizeof(failover.leader), order->leader);
+    }
     str_copy_cut(failover.candidate, sizeof(failover.candidate), order->candidate);
     if (order->at[0] != '\0' && !records_parse_time(order->at, 0, &failover.scheduled_at)) {
         return ctl_error(TIME_ERROR, order->at);
@@ -222,7 +238,7 @@ static int order_by_store(struct ctl *ctl, const struct ctl_cluster *cluster,
     return 0;
 }
 
-static void print_answer(const struct ctl_answer *answer)
+static void print_answer(const struct order *order, const struct ctl_answer *answer)
 {
     char now[CTL_TIME_SIZE];
     ctl_time(now);
@@ -231,15 +247,18 @@ static void print_answer(const struct ctl_answer *answer)
         return;
     }
     const char *word = strstr(answer->body, "status unknown") != NULL ? "result unknown" : "failed";
-    printf("Switchover %s, details: %d, %s\n", word, answer->status, answer->body);
+    printf("%s %s, details: %d, %s\n", order->manual ? "Failover" : "Switchover", word,
+           answer->status, answer->body);
 }
 
-static int order_it(struct ctl *ctl, const struct ctl_cluster *cluster, const struct order *order)
+/* The request's body; to be freed. */
+static char *order_text(const struct order *order)
 {
-    const struct member_info *leader = ctl_leader(cluster);
     json_t *body = json_object();
     ASSERT(body != NULL);
-    json_object_set_new(body, "leader", json_string(order->leader));
+    if (!order->manual) {
+        json_object_set_new(body, "leader", json_string(order->leader));
+    }
     if (*order->candidate != '\0') {
         json_object_set_new(body, "candidate", json_string(order->candidate));
     }
@@ -249,53 +268,70 @@ static int order_it(struct ctl *ctl, const struct ctl_cluster *cluster, const st
     char *text = json_dumps(body, 0);
     json_decref(body);
     ASSERT(text != NULL);
+    return text;
+}
+
+/* ERR_UNREACHABLE: it has no address, or does not answer. */
+static enum err order_by_member(struct ctl *ctl, const struct ctl_cluster *cluster,
+                                const struct order *order, const struct member_info *member,
+                                struct ctl_answer *out_answer, struct err_detail *detail)
+{
+    if (member == NULL || member->api_url[0] == '\0') {
+        return err_set(detail, ERR_UNREACHABLE, "the member key tells no API address");
+    }
+    char *text = order_text(order);
     int64_t loop_ms = cluster->core.settings.loop_wait_ms;
-    int64_t timeout_ms =
-        2 * (loop_ms > 10000 ? loop_ms : 10000) + 5000; /* longer than the server's */
-    struct ctl_answer answer = {.status = 0};
-    struct err_detail detail = {.text = "the leader's member key tells no API address"};
-    enum err err = ERR_UNREACHABLE;
-    if (leader != NULL && leader->api_url[0] != '\0') {
-        struct ctl_request request = {HTTP_POST, leader->api_url, "/switchover", text, timeout_ms};
-        err = ctl_call(ctl, &request, &answer, &detail);
-        if (err == ERR_OK && answer.status == 501) { /* a very old agent */
-            request.path = "/failover";
-            err = ctl_call(ctl, &request, &answer, &detail);
-        }
+    struct ctl_request request = {
+        .method = HTTP_POST,
+        .api_url = member->api_url,
+        .path = order->manual ? "/failover" : "/switchover",
+        .body = text,
+        .timeout_ms = 2 * (loop_ms > 10000 ? loop_ms : 10000) + 5000, /* more than the server's */
+    };
+    enum err err = ctl_call(ctl, &request, out_answer, detail);
+    if (err == ERR_OK && out_answer->status == 501) { /* a very old agent */
+        request.path = "/failover";
+        err = ctl_call(ctl, &request, out_answer, detail);
     }
     free(text);
+    return err;
+}
+
+static int order_it(struct ctl *ctl, const struct ctl_cluster *cluster, const struct order *order)
+{
+    struct ctl_answer answer = {.status = 0};
+    struct err_detail detail = {.text = ""};
+    enum err err = order_by_member(ctl, cluster, order, ctl_leader(cluster), &answer, &detail);
+    if (order->manual && err != ERR_OK && err != ERR_IN_DOUBT) {
+        err = order_by_member(ctl, cluster, order, ctl_member(cluster, order->candidate), &answer,
+                              &detail);
+    }
     if (err == ERR_IN_DOUBT) { /* it may be under way: a second order could undo it */
-        return ctl_error("Switchover result unknown, details: %s", detail.text);
+        return ctl_error("%s result unknown, details: %s",
+                         order->manual ? "Failover" : "Switchover", detail.text);
     }
     if (err != ERR_OK) {
         return order_by_store(ctl, cluster, order);
     }
-    print_answer(&answer);
+    print_answer(order, &answer);
     bool good = answer.status == 200 || answer.status == 202;
     return !good && ctl->strict ? 1 : good ? 0 : -1;
 }
 
-int ctl_switchover(struct ctl *ctl, int argc, char **argv)
+static int order_run(struct ctl *ctl, struct order *order)
 {
-    struct order order = {.cluster_name = NULL};
-    if (!parse(argc, argv, &order)) {
-        fputs("usage: switchover [CLUSTER_NAME] [--leader|--primary NAME] [--candidate NAME] "
-              "[--scheduled TIME] [--force]\n",
-              stderr);
-        return 2;
-    }
-    const char *name = ctl_cluster_name(ctl, order.cluster_name);
+    const char *name = ctl_cluster_name(ctl, order->cluster_name);
     struct ctl_cluster *cluster = name == NULL ? NULL : ctl_cluster_read(ctl, name);
     if (cluster == NULL) {
         return 1;
     }
     puts("Current cluster topology");
     show(cluster);
-    int status = ask_leader(cluster, &order);
-    status = status != 0 ? status : ask_candidate(cluster, &order);
-    status = status != 0 ? status : ask_time(cluster, &order);
-    status = status != 0 ? status : ask_consent(cluster, &order);
-    status = status != 0 ? status : order_it(ctl, cluster, &order);
+    int status = order->manual ? 0 : ask_leader(cluster, order);
+    status = status != 0 ? status : ask_candidate(cluster, order);
+    status = status != 0 || order->manual ? status : ask_time(cluster, order);
+    status = status != 0 ? status : ask_consent(cluster, order);
+    status = status != 0 ? status : order_it(ctl, cluster, order);
     ctl_cluster_free(cluster);
     if (status == -1) {
         return 0; /* told on standard output; the exit status stays patronictl's */
@@ -309,4 +345,26 @@ int ctl_switchover(struct ctl *ctl, int argc, char **argv)
         ctl_cluster_free(cluster);
     }
     return status;
+}
+
+int ctl_switchover(struct ctl *ctl, int argc, char **argv)
+{
+    struct order order = {.cluster_name = NULL};
+    if (!parse(argc, argv, &order)) {
+        fputs("usage: switchover [CLUSTER_NAME] [--leader|--primary NAME] [--candidate NAME] "
+              "[--scheduled TIME] [--force]\n",
+              stderr);
+        return 2;
+    }
+    return order_run(ctl, &order);
+}
+
+int ctl_failover(struct ctl *ctl, int argc, char **argv)
+{
+    struct order order = {.manual = true};
+    if (!parse(argc, argv, &order) || order.leader != NULL || order.scheduled != NULL) {
+        fputs("usage: failover [CLUSTER_NAME] --candidate NAME [--force]\n", stderr);
+        return 2;
+    }
+    return order_run(ctl, &order);
 }

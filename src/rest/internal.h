@@ -105,8 +105,11 @@ enum order_kind { ORDER_PROMISE, ORDER_CONFIG, ORDER_SWITCHOVER, ORDER_WITHDRAW 
 
 struct order_probe {
     struct rest_order *order;
+    bool leader; /* asks the leader, not a candidate */
     struct http_request request;
 };
+
+#define ORDER_PROBES_MAX (MEMBERS_MAX + 1) /* candidates, and the leader */
 
 /* A request that waits for something. */
 struct rest_order {
@@ -131,7 +134,9 @@ struct rest_order {
     char from[NAME_SIZE]; /* leader at the time of the order */
     int64_t wait_ms;
     uint32_t probes_left;
-    struct order_probe probes[MEMBERS_MAX];
+    bool candidate_good;
+    bool leader_awaited; /* paused: the leader itself has to carry it out */
+    struct order_probe probes[ORDER_PROBES_MAX];
 };
 
 /* NULL, and the exchange answered with 503, when too many are under way. Held, and ended after

@@ -39,7 +39,7 @@ void order_end(struct rest_order *order)
     if (!order->closing) {
         order->closing = true;
         (void)uv_timer_stop(&order->timer); /* an initialised timer can always be stopped */
-        for (uint32_t i = 0; i < MEMBERS_MAX; i++) {
+        for (uint32_t i = 0; i < ORDER_PROBES_MAX; i++) {
             http_request_cancel(&order->probes[i].request);
         }
     }

@@ -162,6 +162,20 @@ static void write_order(struct rest_order *order)
     rest->callbacks.write_failover(rest->arg, order->id, &order->failover);
 }
 
+/* Nothing times out in a pause: an order to a leader that is gone would stand there for ever. */
+static void refuse_without_leader(struct rest_order *order)
+{
+    char text[2 * NAME_SIZE + 256];
+    bool fits = str_format(
+        text, sizeof text,
+        "switchover is not possible: leader %s does not answer, and the cluster is paused, so "
+        "nobody would carry it out; make %s the leader without it: holdfast ctl failover "
+        "--candidate %s",
+        order->failover.leader, order->failover.candidate, order->failover.candidate);
+    ASSERT(fits);
+    order_finish(order, 412, text);
+}
+
 static void probe_done(struct http_request *request, enum err err, const struct http_reply *reply,
                        void *arg)
 {
@@ -175,15 +189,23 @@ static void probe_done(struct http_request *request, enum err err, const struct 
         order_end(order);
         return;
     }
-    if (err == ERR_OK) {
+    if (probe->leader && err != ERR_OK) {
+        refuse_without_leader(order);
+        return;
+    }
+    if (probe->leader) {
+        order->leader_awaited = false;
+    } else if (err == ERR_OK) {
         status_parse(reply->body, reply->body_size, &status);
+        order->candidate_good =
+            order->candidate_good || (status.reachable == TRI_YES && !status.nofailover);
     }
     if (order->written) {
         return; /* another one was good */
     }
-    if (status.reachable == TRI_YES && !status.nofailover) {
+    if (order->candidate_good && !order->leader_awaited) {
         write_order(order);
-    } else if (order->probes_left == 0) {
+    } else if (order->probes_left == 0 && !order->candidate_good) {
         char text[100];
         bool fits =
             str_format(text, sizeof text, "%s is not possible: no good candidates have been found",
@@ -193,19 +215,30 @@ static void probe_done(struct http_request *request, enum err err, const struct 
     }
 }
 
-static void probe(struct rest_order *order, const struct rest_member *const *members,
-                  uint32_t count)
+static void probe_one(struct rest_order *order, const struct rest_member *member,
+                      struct order_probe *probe)
 {
     struct rest *rest = order->rest;
     ASSERT(rest->client != NULL);
+    struct http_call call = {.url = member->info.api_url,
+                             .user_pass = rest->settings->client_user_pass,
+                             .timeout_ms = PROBE_MS};
+    probe->order = order;
+    order->probes_left++;
+    http_request_start(rest->client, &probe->request, &call, probe_done, probe);
+}
+
+/* members: at most MEMBERS_MAX candidates. leader: asked as well; NULL: not. */
+static void probe(struct rest_order *order, const struct rest_member *const *members,
+                  uint32_t count, const struct rest_member *leader)
+{
+    if (leader != NULL) {
+        order->leader_awaited = true;
+        order->probes[count].leader = true;
+        probe_one(order, leader, &order->probes[count]);
+    }
     for (uint32_t i = 0; i < count; i++) {
-        struct http_call call = {.url = members[i]->info.api_url,
-                                 .user_pass = rest->settings->client_user_pass,
-                                 .timeout_ms = PROBE_MS};
-        order->probes[i].order = order;
-        order->probes_left++;
-        http_request_start(rest->client, &order->probes[i].request, &call, probe_done,
-                           &order->probes[i]);
+        probe_one(order, members[i], &order->probes[i]);
     }
 }
 
@@ -215,6 +248,26 @@ static const char *text_or_empty(const json_t *body, const char *key)
 {
     const char *text = json_text(body, key);
     return text != NULL ? text : "";
+}
+
+/* Looks at those who have a part in it; the order follows, or a refusal. */
+static void look_first(struct rest_order *order, const struct rest_view *view,
+                       const struct rest_member *const *members, uint32_t count)
+{
+    const char *name = order->failover.leader;
+    const struct rest_member *leader = NULL;
+    bool ask = !order->manual && health_paused(view) && !str_equal(name, order->rest->name);
+    for (uint32_t i = 0; ask && i < view->member_count; i++) {
+        if (str_equal(view->members[i].info.name, name) &&
+            view->members[i].info.api_url[0] != '\0') {
+            leader = &view->members[i];
+        }
+    }
+    if (ask && leader == NULL) {
+        refuse_without_leader(order);
+        return;
+    }
+    probe(order, members, count, leader);
 }
 
 static void begin(struct rest *rest, struct http_exchange *exchange, struct order_text *text)
@@ -248,7 +301,7 @@ static void begin(struct rest *rest, struct http_exchange *exchange, struct orde
     if (at.ms != 0) {
         write_order(order);
     } else {
-        probe(order, members, count);
+        look_first(order, &view, members, count);
     }
 }
 

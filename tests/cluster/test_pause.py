@@ -118,9 +118,24 @@ def test_no_failover_while_paused_and_a_person_decides(shared):
         killed = time.monotonic()
         _for(3 * TTL_S, lambda: not shared.writable(), "nobody takes over")
         assert candidate.rest("/primary")[0] == 503 and candidate.rest("/replica")[0] == 200
+        # A switchover needs the leader; whom it asks says so, and what to do.
+        advice = f"holdfast ctl failover --candidate {candidate.name}"
+        why = f"switchover is not possible: leader {primary.name} does not answer, and the cluster " \
+              "is paused"
+        names = {"leader": primary.name, "candidate": candidate.name}
+        status, text = third.rest("/switchover", "POST", json.dumps(names), timeout=10)
+        assert status == 412 and text.startswith(why) and text.endswith(advice), text
+        done = steps.ctl(shared, "switchover", "--leader", primary.name, "--candidate",
+                         candidate.name, "--force")
+        assert done.returncode == 1 and done.stderr.startswith(f"Error: {why}"), done
+        assert done.stderr.endswith(f"{advice}\n")
+        done = steps.ctl(shared, "failover", "--force")
+        assert done.returncode == 1 and done.stderr == \
+            "Error: Failover could be performed only to a specific candidate\n", done
         # Whom and when: a person says it. The answer may say that it takes longer than a request
         # waits: the dead leader's key goes with its session.
-        candidate.rest("/failover", "POST", json.dumps({"candidate": candidate.name}), timeout=40)
+        done = steps.ctl(shared, "failover", "--candidate", candidate.name, "--force")
+        assert done.returncode == 0, done
         leader = steps.wait_leader(shared, 30)
         assert leader is candidate
         writer.wait_acked_by(candidate)

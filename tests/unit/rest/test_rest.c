@@ -807,6 +807,43 @@ static void test_no_good_candidate(void **state)
     teardown(&f);
 }
 
+/* In a pause only the leader itself can carry a switchover out, and no lease of a dead one ends. */
+static void test_a_dead_leader_in_a_pause(void **state)
+{
+    (void)state;
+    static struct fixture f;
+    setup(&f, NULL);
+    f.cluster.settings.pause = true;
+    str_copy_cut(f.cluster.leader.name, NAME_SIZE, "n3");
+    static const char body[] = "{\"leader\": \"n3\", \"candidate\": \"n2\"}";
+    static const char text[] =
+        "switchover is not possible: leader n3 does not answer, and the cluster is paused, so "
+        "nobody would carry it out; make n2 the leader without it: holdfast ctl failover "
+        "--candidate n2";
+    str_copy_cut(f.members[2].info.api_url, URL_SIZE, "http://127.0.0.1:1/"); /* nobody there */
+    expect(&f, "POST /switchover", body, 412, text);
+    expect(&f, "POST /failover", body, 412, text); /* with a leader it is a switchover */
+    f.members[2].info.api_url[0] = '\0';
+    expect(&f, "POST /switchover", body, 412, text);
+    f.view.member_count = 2; /* its member key is gone */
+    expect(&f, "POST /switchover", body, 412, text);
+    assert_int_equal(f.failovers, 0);
+    /* What the text advises is taken. */
+    struct raw raw;
+    raw_ask(&f, &raw, "POST /failover", "", "{\"candidate\": \"n2\"}");
+    WAIT_FOR(&f, f.failovers == 1);
+    rest_done(f.rest, f.id, ERR_REFUSED, 0);
+    WAIT_FOR(&f, raw_ended(&raw));
+    /* A leader that answers is given the order. */
+    f.view.member_count = 3;
+    str_copy_cut(f.members[2].info.api_url, URL_SIZE, f.members[1].info.api_url);
+    raw_ask(&f, &raw, "POST /switchover", "", body);
+    WAIT_FOR(&f, f.failovers == 2);
+    rest_done(f.rest, f.id, ERR_REFUSED, 0);
+    WAIT_FOR(&f, raw_ended(&raw));
+    teardown(&f);
+}
+
 static void begin_switchover(struct fixture *f, struct raw *raw, const char *request,
                              const char *body)
 {
@@ -1000,6 +1037,7 @@ int main(void)
         cmocka_unit_test(test_config),
         cmocka_unit_test(test_switchover_refusals),
         cmocka_unit_test(test_no_good_candidate),
+        cmocka_unit_test(test_a_dead_leader_in_a_pause),
         cmocka_unit_test(test_switchover_succeeds),
         cmocka_unit_test(test_switchover_fails),
         cmocka_unit_test(test_one_good_candidate_is_enough),
