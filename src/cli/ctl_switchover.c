@@ -299,6 +299,7 @@ static enum err order_by_member(struct ctl *ctl, const struct ctl_cluster *clust
 
 static int order_it(struct ctl *ctl, const struct ctl_cluster *cluster, const struct order *order)
 {
+    ASSERT(order->candidate != NULL); /* asked for, or "" */
     struct ctl_answer answer = {.status = 0};
     struct err_detail detail = {.text = ""};
     enum err err = order_by_member(ctl, cluster, order, ctl_leader(cluster), &answer, &detail);
