@@ -356,7 +356,7 @@ static bool command_wait(struct world *world, char *const words[], size_t count)
         return false;
     }
     struct mono end = mono_add(world->now, ms);
-    while (mono_before(world->now, end)) {
+    while (mono_before(world->now, end) && !world->ended) {
         bool known = mono_before(world->now, world->plan.wake_at);
         struct mono next = known ? world->plan.wake_at : mono_add(world->now, 1);
         world->now = mono_min(next, end);
@@ -424,6 +424,7 @@ static bool command_restart(struct world *world, char *const words[], size_t cou
         }
     }
     memset(world->open, 0, sizeof(world->open));
+    world->ended = false;
     core_init(&world->core, &world->config, &world->memory, &page, world->now);
     world_see_guard(world);
     return true;
@@ -445,8 +446,9 @@ bool world_command(struct world *world, char *const words[], size_t count)
     };
     ASSERT(count > 0);
     bool given = str_equal(words[0], "given");
-    if (!given && world->config.name[0] == '\0') {
-        return false; /* nothing to talk about yet */
+    bool none = world->config.name[0] == '\0' || world->ended;
+    if (none && !given && !str_equal(words[0], "restart")) {
+        return false; /* no core to talk to */
     }
     for (size_t i = 0; i < sizeof(commands) / sizeof(commands[0]); i++) {
         if (str_equal(commands[i].name, words[0])) {

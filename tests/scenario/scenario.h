@@ -80,6 +80,7 @@ struct world {
     bool held[CORE_TARGET_COUNT]; /* not answered by itself */
     struct core_action asked[CORE_TARGET_COUNT];
     bool open[CORE_TARGET_COUNT]; /* asked and not answered */
+    bool ended;                   /* by EXIT: only a restart comes after it */
     FILE *out;
     int shown_reason; /* of the last step printed that did nothing; -1: none */
     struct mono shown_deadline;

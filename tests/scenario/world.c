@@ -19,6 +19,7 @@ static void step(struct world *world, struct core_event *event)
         enum core_target target = core_action_target(action->type);
         world->asked[target] = *action;
         world->open[target] = target != CORE_TARGET_NONE;
+        world->ended = world->ended || action->type == CORE_ACTION_EXIT;
     }
     print_plan(world);
 }
@@ -26,8 +27,10 @@ static void step(struct world *world, struct core_event *event)
 /* One event, and ticks as long as there are plans. */
 static void step_on(struct world *world, struct core_event *event)
 {
-    step(world, event);
-    for (int i = 0; world->plan.count > 0; i++) {
+    if (!world->ended) {
+        step(world, event);
+    }
+    for (int i = 0; world->plan.count > 0 && !world->ended; i++) {
         ASSERT(i < STEPS_MAX);
         struct core_event tick = {.type = CORE_EVENT_TICK};
         step(world, &tick);
@@ -277,9 +280,8 @@ void world_done(struct world *world, enum core_target target, enum outcome outco
     }
     world->now = mono_add(world->now, 1);
     answer_facts(world, target, outcome == OUTCOME_APPLIED);
-    bool stop = action.type == CORE_ACTION_STOP_FAST || action.type == CORE_ACTION_STOP_HARD;
-    if (stop && lands) {
-        see_postgres(world); /* its death is told at once */
+    if (target == CORE_TARGET_POSTGRES) {
+        see_postgres(world); /* the shell looks before it tells (exec_pg.c) */
     } else if (target == CORE_TARGET_GUARD) {
         see_guard(world);
     }
@@ -291,10 +293,6 @@ void world_done(struct world *world, enum core_target target, enum outcome outco
                                       .divergence = divergence,
                                       .conflict = outcome == OUTCOME_CONFLICT};
     step_on(world, &event);
-    if (target == CORE_TARGET_POSTGRES && !stop) {
-        world->now = mono_add(world->now, 1);
-        see_postgres(world);
-    }
 }
 
 void world_settle(struct world *world)
@@ -305,7 +303,7 @@ void world_settle(struct world *world)
         found = 0;
         for (int t = 0; t < CORE_TARGET_NONE && found == 0; t++) {
             bool store = t == CORE_TARGET_LEASE || t == CORE_TARGET_READ || t == CORE_TARGET_KEYS;
-            if (world->open[t] && !world->held[t]) {
+            if (world->open[t] && !world->held[t] && !world->ended) {
                 found = 1;
                 world_done(world, (enum core_target)t,
                            store && away ? OUTCOME_UNKNOWN : OUTCOME_APPLIED,
