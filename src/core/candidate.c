@@ -50,7 +50,9 @@ void candidate_peers(const struct core *core, struct core_name_list *out_names)
 }
 
 /* Behind what a primary published by more than maximum_lag_on_failover, or on an old timeline where
- * that is checked. A position published on an older timeline says nothing about a newer one. */
+ * that is checked. A position published on an older timeline says nothing about a newer one; one
+ * that was published on a newer timeline lies above the fork, so what is beyond it on an older
+ * timeline is WAL that the primary never had, and how much is missing cannot be told. */
 static bool too_old(const struct core *core, uint32_t timeline, uint64_t lsn)
 {
     ASSERT(core != NULL);
@@ -59,7 +61,18 @@ static bool too_old(const struct core *core, uint32_t timeline, uint64_t lsn)
     bool counts = cluster->optime_timeline == 0 || timeline <= cluster->optime_timeline;
     bool behind = cluster->optime != 0 && counts && cluster->optime > allowed;
     bool old = cluster->settings.check_timeline && timeline < cluster->history_timeline;
-    return behind || old;
+    bool beyond = cluster->optime != 0 && timeline != 0 && timeline < cluster->optime_timeline &&
+                  lsn > cluster->optime;
+    return behind || old || beyond;
+}
+
+/* Compared with the last leader in its last term, and not a part of what that leader has. */
+static bool known_diverged(const struct core *core)
+{
+    ASSERT(core != NULL);
+    const struct core_lease_record *record = &core->cluster.lease;
+    return core->divergence == CORE_DIVERGENCE_DIVERGED && record->present &&
+           core->checked_epoch == record->epoch && str_equal(core->checked_leader, record->holder);
 }
 
 /* The peer stands in this node's way. */
@@ -89,7 +102,8 @@ enum candidate candidate_race(const struct core *core, struct mono from, bool pa
 {
     ASSERT(core != NULL);
     bool ordered = view_ordered(core);
-    if (!ordered && too_old(core, core->postgres.timeline, core->postgres.lsn)) {
+    if (!ordered &&
+        (too_old(core, core->postgres.timeline, core->postgres.lsn) || known_diverged(core))) {
         return CANDIDATE_NOT_FIT;
     }
     struct core_name_list peers;

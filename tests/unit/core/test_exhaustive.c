@@ -463,6 +463,10 @@ static void check_acquisition(const struct core *core, const struct core_action 
     PROPERTY("L9", action->u.lease.check_failsafe);
     PROPERTY("L1", action->u.lease.record.epoch > core->memory.epoch_max);
     PROPERTY("INV-1", !maybe_primary(core) || plan->reason == CORE_REASON_ADOPT || left);
+    bool other_history = core->divergence == CORE_DIVERGENCE_DIVERGED && core->checked_epoch == 3 &&
+                         strcmp(record->holder, core->checked_leader) == 0;
+    PROPERTY("INV-7 fit", plan->reason != CORE_REASON_RACE_TAKE || !other_history ||
+                              core->cluster.failover.version != 0);
 }
 
 static void check_destroying(const struct core *core, const struct core_action *action,

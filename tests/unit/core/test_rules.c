@@ -815,6 +815,21 @@ static void rule_race_take(void **state)
     (void)EXPECT(&core, RACE_WAIT);
 }
 
+/* Compared with the last leader and found to have another history. */
+static void race_diverged(void)
+{
+    fx_race(&core);
+    core.divergence = CORE_DIVERGENCE_DIVERGED;
+    assert_null(EXPECT(&core, RACE_NOT_FIT));
+    core.cluster.failover.version = 21; /* a person wants it so */
+    str_set(core.cluster.failover.candidate, NAME_SIZE, "n2");
+    (void)EXPECT(&core, RACE_TAKE);
+    fx_race(&core);
+    core.divergence = CORE_DIVERGENCE_DIVERGED;
+    core.checked_epoch = 2; /* that was another term */
+    (void)EXPECT(&core, RACE_TAKE);
+}
+
 static void rule_race_not_fit(void **state)
 {
     (void)state;
@@ -831,6 +846,13 @@ static void rule_race_not_fit(void **state)
     fx_race(&core);
     core.cluster.optime = 1000 + 1048577; /* too far behind */
     assert_null(EXPECT(&core, RACE_NOT_FIT));
+    fx_race(&core);
+    core.cluster.optime = 999; /* published on a newer timeline: the fork lies below */
+    core.cluster.optime_timeline = 2;
+    assert_null(EXPECT(&core, RACE_NOT_FIT));
+    core.cluster.optime = 1000;
+    (void)EXPECT(&core, RACE_TAKE);
+    race_diverged();
 }
 
 static void rule_race_wait(void **state)
