@@ -64,6 +64,9 @@ bool consulproto_base64_decode(const char *text, size_t size, char *out, size_t 
             }
             bits = bits << 6 | (unsigned)value;
         }
+        if ((bits & ((1U << (8 * pads)) - 1)) != 0) {
+            return false; /* one value has one text: this one was garbled on its way */
+        }
         for (size_t n = 0; n < 3 - pads; n++) {
             out[used++] = (char)(bits >> (16 - 8 * n) & 0xFF);
         }
@@ -343,6 +346,12 @@ enum err consulproto_tree_read(const char *prefix, const char *body, size_t size
     }
     json_decref(root);
     qsort(tree.items, tree.count, sizeof(tree.items[0]), by_key);
+    for (size_t i = 1; i < tree.count; i++) {
+        if (strcmp(tree.items[i - 1].key, tree.items[i].key) == 0) {
+            consulproto_tree_fini(&tree);
+            return err_set(detail, ERR_INVALID, "Consul's answer holds a key twice");
+        }
+    }
     *out_tree = tree;
     return ERR_OK;
 }

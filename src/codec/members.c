@@ -112,7 +112,9 @@ void member_tags(const json_t *tags, struct member_info *member)
 static void parse_legacy(const char *value, size_t size, struct member_info *member)
 {
     char url[2 * URL_SIZE];
-    if (size >= sizeof(url)) {
+    json_t *utf8 = json_stringn(value, size);
+    json_decref(utf8);
+    if (size >= sizeof(url) || utf8 == NULL) {
         return;
     }
     memcpy(url, value, size);

@@ -103,7 +103,8 @@ enum err pghistory_switchpoint(const char *text, uint32_t timeline, bool *out_fo
     return ERR_OK;
 }
 
-/* The next stretch of a history: its entries, then the timeline itself, open-ended. */
+/* The next stretch of a history: its entries, then the timeline itself, open-ended. *out holds the one
+ * before (zeroed at first). */
 struct stretch {
     uint32_t timeline;
     uint64_t end;
@@ -122,6 +123,9 @@ static enum err stretch_next(const char **cursor, uint32_t own, bool *done, stru
     if (err != ERR_OK) {
         return err;
     }
+    if ((end ? own : entry.timeline) <= out->timeline) {
+        return err_set(detail, ERR_INVALID, "timeline history: timelines do not grow");
+    }
     *done = end;
     *out = end ? (struct stretch){own, UINT64_MAX}
                : (struct stretch){entry.timeline, entry.switchpoint};
@@ -135,9 +139,9 @@ enum err pghistory_find_fork(uint32_t a, const char *a_text, uint32_t b, const c
     struct pghistory_fork fork = {0};
     bool a_done = false;
     bool b_done = false;
+    struct stretch x = {0};
+    struct stretch y = {0};
     for (;;) {
-        struct stretch x = {0};
-        struct stretch y = {0};
         enum err err = stretch_next(&a_text, a, &a_done, &x, detail);
         if (err == ERR_OK) {
             err = stretch_next(&b_text, b, &b_done, &y, detail);

@@ -26,7 +26,8 @@ struct pghistory_entry {
 };
 
 /* Reads the next entry at *cursor and moves it on. *out_end: there was none left (entry untouched).
- * Comments and empty lines are skipped; timelines must grow. */
+ * Comments and empty lines are skipped. That timelines grow is for the callers to see: the two
+ * functions below refuse text in which they do not. */
 enum err pghistory_next(const char **cursor, struct pghistory_entry *out_entry, bool *out_end,
                         struct err_detail *detail) MUST_CHECK;
 

@@ -62,6 +62,14 @@ static bool item_text(const struct records_item *item, char *out, size_t out_siz
     return true;
 }
 
+/* Names are UTF-8, as everything that is written as JSON. */
+static bool is_utf8(const char *text)
+{
+    json_t *string = json_string(text);
+    json_decref(string);
+    return string != NULL;
+}
+
 /* ---- lease ---- */
 
 static bool natural(const json_t *object, const char *key, uint64_t *out_value)
@@ -160,7 +168,7 @@ void records_parse_initialize(const struct records_item *item, enum core_initial
     if (item->value == NULL) {
         *out_state = CORE_INITIALIZE_ABSENT;
     } else if (item_text(item, digits, sizeof(digits)) && strlen(digits) >= 10 &&
-               str_to_u64(digits, &sysid)) {
+               str_to_u64(digits, &sysid) && sysid != 0) {
         *out_state = CORE_INITIALIZE_DONE;
         *out_sysid = sysid;
     } else {
@@ -236,7 +244,7 @@ void records_parse_failover(const struct records_item *item, struct core_failove
     if (json != NULL) {
         failover_fields(json, out_failover);
     } else if (item_text(item, text, sizeof(text)) && strchr(text, ':') != NULL &&
-               strpbrk(text, "{}[]\"") == NULL) {
+               strpbrk(text, "{}[]\"") == NULL && is_utf8(text)) {
         char *colon = strchr(text, ':'); /* the legacy form leader:member */
         *colon = '\0';
         if (!str_copy(out_failover->leader, NAME_SIZE, text) ||

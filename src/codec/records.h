@@ -58,7 +58,7 @@ bool records_format_lease(const struct core_lease_record *record, char *out,
 
 void records_parse_leader(const struct records_item *item, struct core_leader_key *out_leader);
 
-/* Anything but 10 or more digits counts as running: nobody may bootstrap over it. */
+/* Anything but 10 or more digits, not all 0, counts as running: nobody may bootstrap over it. */
 void records_parse_initialize(const struct records_item *item, enum core_initialize *out_state,
                               uint64_t *out_sysid);
 

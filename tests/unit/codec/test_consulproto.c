@@ -32,8 +32,8 @@ static void test_base64_is_rfc_4648s(void **state)
         assert_int_equal(size, strlen(pairs[i][0]));
         assert_string_equal(out, pairs[i][0]);
     }
-    static const char *const bad[] = {
-        "Z", "Zg", "Zg=", "Zg=a", "=g==", "Z===", "====", "Zm9-", "Zg==Zm9v", "Zm 9"};
+    static const char *const bad[] = {"Z",    "Zg",   "Zg=",      "Zg=a", "=g==", "Z===",
+                                      "====", "Zm9-", "Zg==Zm9v", "Zm 9", "Zge=", "Zh=="};
     for (size_t i = 0; i < sizeof(bad) / sizeof(bad[0]); i++) {
         char out[32];
         size_t size = 0;
@@ -191,6 +191,10 @@ static void test_a_prefix_is_read_whole_and_sorted(void **state)
     assert_int_equal(tree_of(body, &tree), ERR_OK);
     assert_int_equal(tree.count, 3); /* the key with a NUL is not `lease` */
     consulproto_tree_fini(&tree);
+    assert_int_equal(tree_of("[{\"Key\":\"service/demo/lease\",\"Value\":null,\"ModifyIndex\":8},"
+                             "{\"Key\":\"service/demo/lease\",\"Value\":null,\"ModifyIndex\":9}]",
+                             &tree),
+                     ERR_INVALID); /* which of the two stands is not told */
     char part[sizeof(body)];
     for (size_t i = 0; i + 1 < sizeof(body); i++) {
         memcpy(part, body, i);

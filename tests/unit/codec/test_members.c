@@ -130,6 +130,9 @@ static void test_old_forms(void **state)
     assert_string_equal(m.api_url, "http://h1:8008/patroni");
     assert_string_equal(m.host, "h1");
     assert_int_equal(m.port, 6000);
+    m = parse("postgres://h\xBA/db?application_name=http://h1:8008"); /* no UTF-8: garbage */
+    assert_string_equal(m.conn_url, "");
+    assert_string_equal(m.api_url, "");
     m = parse("postgres://h1/db");
     assert_string_equal(m.api_url, "");
     assert_int_equal(m.port, 5432);

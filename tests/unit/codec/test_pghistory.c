@@ -227,13 +227,28 @@ static void test_segment(void **state)
     }
 }
 
+/* Where two histories part is not told from text that is no history. */
+static void test_fork_of_no_history(void **state)
+{
+    (void)state;
+    static const char *const bad[] = {"1\t0/2\tx\n1\t0/3\tx\n", "2\t0/2\tx\n1\t0/3\tx\n",
+                                      "1\t0/2\tx\n5\t0/3\tx\n", "6\t0/2\tx\n"};
+    for (size_t i = 0; i < sizeof(bad) / sizeof(bad[0]); i++) {
+        struct pghistory_fork fork = {42, 42};
+        struct err_detail detail = {0};
+        assert_int_equal(pghistory_find_fork(5, bad[i], 5, bad[i], &fork, &detail), ERR_INVALID);
+        assert_true(fork.timeline == 42 && detail.text[0] != '\0');
+    }
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_entries),     cmocka_unit_test(test_bad_texts),
         cmocka_unit_test(test_switchpoint), cmocka_unit_test(test_fork),
         cmocka_unit_test(test_judge),       cmocka_unit_test(test_record),
-        cmocka_unit_test(test_record_end),  cmocka_unit_test(test_segment),
+        cmocka_unit_test(test_record_end),  cmocka_unit_test(test_fork_of_no_history),
+        cmocka_unit_test(test_segment),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

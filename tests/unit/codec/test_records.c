@@ -233,6 +233,7 @@ static void test_initialize(void **state)
                 {"123456789", CORE_INITIALIZE_RUNNING, 0},
                 {"123456789x", CORE_INITIALIZE_RUNNING, 0},
                 {"-1234567890", CORE_INITIALIZE_RUNNING, 0},
+                {"0000000000", CORE_INITIALIZE_RUNNING, 0}, /* no server's identifier */
                 {"00000000000000000000000000001", CORE_INITIALIZE_RUNNING, 0}};
     for (size_t i = 0; i < COUNT(rows); i++) {
         enum core_initialize found = CORE_INITIALIZE_DONE;
@@ -332,6 +333,7 @@ static void test_failover(void **state)
         "{\"member\":\"n2\"",
         "[\"a:b\"]",
         "\"a:b\"",
+        "n1\xDE:n2", /* no UTF-8: it could not be written again */
         ("{\"leader\":\"n1\",\"member\":"
          "\"0123456789012345678901234567890123456789012345678901234567890123456789\"}"),
         "0123456789012345678901234567890123456789012345678901234567890123456789:x"};
