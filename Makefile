@@ -7,14 +7,16 @@ DESTDIR ?=
 JOBS    ?=
 DEMO    ?= tools/demo
 BENCH   ?=
+FUZZ    ?=
+FUZZ_SECONDS ?= 600
 
 NINJA     = ninja $(if $(JOBS),-j$(JOBS))
 RUN_TESTS = tools/run-tests
 # What needs no PostgreSQL and no other process than the test itself.
-QUICK     = --suite house --suite unit --suite scenario --suite sim
+QUICK     = --suite house --suite unit --suite corpus --suite scenario --suite sim
 C_FILES   = find src tests -name '*.[ch]' | LC_ALL=C sort
 
-.PHONY: all deps demo demo-check bench test test-quick lint sanitize clang valgrind install clean
+.PHONY: all deps demo demo-check bench test test-quick soak-fuzz lint sanitize clang valgrind install clean
 .DEFAULT_GOAL := all
 .NOTPARALLEL: # deps come before the build; ninja and meson spread the work by themselves
 
@@ -55,6 +57,12 @@ test: deps all
 
 test-quick: all
 	@$(RUN_TESTS) $(BUILD) $(QUICK)
+
+# FUZZ_SECONDS for each fuzzer (FUZZ: their names; all without); what is learnt joins the corpora.
+soak-fuzz: $(BUILD)/build.ninja
+	@tools/deps.sh
+	$(NINJA) -C $(BUILD) tests/fuzz/fuzzer
+	nice tests/fuzz/run.py $(BUILD)/tests/fuzz/fuzzer tests/fuzz/corpus --soak $(FUZZ_SECONDS) $(FUZZ)
 
 lint: build-clang/build.ninja
 	@ninja -C build-clang build.ninja >/dev/null # new files are in its compile commands

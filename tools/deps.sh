@@ -14,8 +14,9 @@ set -eu
 
 build='gcc libc6-dev binutils make meson ninja-build pkg-config libuv1-dev libpq-dev
 libcurl4-openssl-dev libmicrohttpd-dev libjansson-dev libyaml-dev libsqlite3-dev libsmartcols-dev
-libssl-dev libcmocka-dev postgresql-15 python3 python3-pytest python3-psycopg2'
-lint='clang clang-format clang-tidy cppcheck libclang-rt-14-dev valgrind'
+libssl-dev libcmocka-dev postgresql-15 python3 python3-pytest python3-psycopg2
+clang libclang-rt-14-dev'
+lint='clang-format clang-tidy cppcheck valgrind'
 createcluster=/etc/postgresql-common/createcluster.conf
 
 wanted=$build
