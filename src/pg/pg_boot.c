@@ -22,6 +22,66 @@ static void state_file(const struct pg *pg, const char *name, char out[PATH_SIZE
     (void)snprintf(out, PATH_SIZE, "%s/%s", pg->config.state_dir, name); /* length checked before */
 }
 
+/* ---- what a job that did not end has left ---- */
+
+#define UNFINISHED_INITDB "initdb\n"
+#define UNFINISHED_CLONE "clone\n"
+
+bool pg_boot_half_made(const struct pg *pg)
+{
+    char path[PATH_SIZE];
+    char text[16];
+    state_file(pg, "unfinished", path);
+    if (!pg_file_read(path, text, sizeof(text))) {
+        return false;
+    }
+    /* pg_basebackup copies pg_control last; with it the directory may be somebody's restored one. */
+    return str_equal(text, UNFINISHED_INITDB) ||
+           (str_equal(text, UNFINISHED_CLONE) &&
+            !(str_format(path, sizeof(path), "%s/global/pg_control", pg->config.data_dir) &&
+              access(path, F_OK) == 0));
+}
+
+enum err pg_boot_unfinished_begin(struct pg_job *job, bool is_clone)
+{
+    char path[PATH_SIZE];
+    state_file(job->pg, "unfinished", path);
+    return pg_file_write(path, is_clone ? UNFINISHED_CLONE : UNFINISHED_INITDB, 0600, true,
+                         &job->detail);
+}
+
+static enum err state_remove(const struct pg *pg, const char *name, struct err_detail *detail)
+{
+    char path[PATH_SIZE];
+    state_file(pg, name, path);
+    if (unlink(path) != 0 && errno != ENOENT) {
+        return err_set_errno(detail, ERR_INVALID, errno, "cannot remove %s", path);
+    }
+    return pg_dir_fsync(pg->config.state_dir, detail);
+}
+
+enum err pg_boot_unfinished_end(struct pg_job *job)
+{
+    return state_remove(job->pg, "unfinished", &job->detail);
+}
+
+static enum err aside_rename(struct pg_job *job);
+
+enum err pg_boot_discard_half_made(struct pg_job *job)
+{
+    if (!pg_boot_half_made(job->pg)) {
+        return ERR_OK;
+    }
+    char path[PATH_SIZE];
+    char text[16];
+    state_file(job->pg, "unfinished", path);
+    if (pg_file_read(path, text, sizeof(text)) && str_equal(text, UNFINISHED_INITDB)) {
+        return aside_rename(job);
+    }
+    /* Half a copy tells nobody anything, and there may be no room for another one beside it. */
+    return pg_datadir_clear(job->pg->config.data_dir, &job->detail);
+}
+
 /* ---- initdb ---- */
 
 static enum err initdb_prepare(struct pg_job *job)
@@ -29,14 +89,21 @@ static enum err initdb_prepare(struct pg_job *job)
     const struct pg *pg = job->pg;
     char path[PATH_SIZE];
     int sys_errno = 0;
+    enum err err = pg_boot_discard_half_made(job);
+    if (err != ERR_OK) {
+        return err;
+    }
     if (!pg_dir_empty(pg->config.data_dir, &sys_errno)) {
         return err_set(&job->detail, ERR_INVALID, "%s is not empty", pg->config.data_dir);
     }
-    enum err err = pg_dir_make(pg->config.data_dir, 0700, &job->detail);
+    err = pg_dir_make(pg->config.data_dir, 0700, &job->detail);
     state_file(pg, "setup_pending", path);
     if (err ==
         ERR_OK) { /* before the directory becomes usable: it must not be taken for complete */
         err = pg_file_write(path, "", 0600, true, &job->detail);
+    }
+    if (err == ERR_OK) {
+        err = pg_boot_unfinished_begin(job, false);
     }
     const char *password = pg->config.superuser.password;
     if (err == ERR_OK && password != NULL && password[0] != '\0') {
@@ -89,7 +156,7 @@ static enum err initdb_hba(struct pg_job *job)
     state_file(pg, "initdb.pw", path);
     (void)unlink(path); /* absent without a password */
     if (pg->config.pg_hba_count > 0 || pg->config.bootstrap_pg_hba_count == 0) {
-        return ERR_OK;
+        return pg_boot_unfinished_end(job);
     }
     AUTO_FREE char *buffer = malloc(PG_FILE_TEXT_SIZE);
     ASSERT(buffer != NULL);
@@ -107,7 +174,8 @@ static enum err initdb_hba(struct pg_job *job)
     if (text.full) {
         return err_set(&job->detail, ERR_INVALID, "pg_hba.conf: too large");
     }
-    return pg_file_write(path, buffer, 0600, false, &job->detail);
+    enum err err = pg_file_write(path, buffer, 0600, false, &job->detail);
+    return err == ERR_OK ? pg_boot_unfinished_end(job) : err;
 }
 
 static enum pg_step initdb_finish(struct pg_job *job)
@@ -115,16 +183,28 @@ static enum pg_step initdb_finish(struct pg_job *job)
     return pg_job_work(job, initdb_hba);
 }
 
-/* initdb removes what it made when it fails by itself, but not when it is killed. */
+/* initdb removes what it made when it fails by itself, but not when it is killed or was told not to:
+ * then a person may want to look at it. */
 static enum err initdb_cleanup(struct pg_job *job)
 {
     char path[PATH_SIZE];
     state_file(job->pg, "initdb.pw", path);
     (void)unlink(path); /* absent without a password */
-    if (job->created) {
-        return pg_datadir_clear(job->pg->config.data_dir, NULL);
+    int sys_errno = 0;
+    if (!job->created || pg_dir_empty(job->pg->config.data_dir, &sys_errno)) {
+        return job->created ? state_remove(job->pg, "unfinished", NULL) : ERR_OK;
     }
-    return ERR_OK;
+    struct stat st;
+    bool wal_apart = str_format(path, sizeof(path), "%s/pg_wal", job->pg->config.data_dir) &&
+                     lstat(path, &st) == 0 && S_ISLNK(st.st_mode);
+    /* WAL that stands elsewhere would be in the next one's way; a mount point cannot be renamed. */
+    struct err_detail why = job->detail;
+    if (!wal_apart && aside_rename(job) == ERR_OK) {
+        return ERR_OK;
+    }
+    job->detail = why; /* what initdb said tells more */
+    enum err err = pg_datadir_clear(job->pg->config.data_dir, NULL);
+    return err == ERR_OK ? state_remove(job->pg, "unfinished", NULL) : err;
 }
 
 static const pg_step_fn initdb_steps[] = {pg_job_need_stopped, initdb_files, initdb_run,
@@ -252,12 +332,7 @@ static enum pg_step setup_roles(struct pg_job *job)
 
 static enum err setup_mark(struct pg_job *job)
 {
-    char path[PATH_SIZE];
-    state_file(job->pg, "setup_pending", path);
-    if (unlink(path) != 0 && errno != ENOENT) {
-        return err_set_errno(&job->detail, ERR_INVALID, errno, "cannot remove %s", path);
-    }
-    return pg_dir_fsync(job->pg->config.state_dir, &job->detail);
+    return state_remove(job->pg, "setup_pending", &job->detail);
 }
 
 static enum pg_step setup_finish(struct pg_job *job)
@@ -306,9 +381,12 @@ static enum err aside_rename(struct pg_job *job)
         return err_set_errno(&job->detail, ERR_INVALID, errno, "cannot rename %s",
                              pg->config.data_dir);
     }
+    job->set_aside = true;
     char marker[PATH_SIZE];
     state_file(pg, "setup_pending", marker);
     (void)unlink(marker); /* that cluster is no more */
+    state_file(pg, "unfinished", marker);
+    (void)unlink(marker); /* without a directory it says nothing */
     char parent[PATH_SIZE];
     str_copy_cut(parent, sizeof(parent), pg->config.data_dir);
     char *slash = strrchr(parent, '/');
@@ -324,18 +402,16 @@ static enum pg_step aside_work(struct pg_job *job)
     return pg_job_work(job, aside_rename);
 }
 
-static enum pg_step aside_finish(struct pg_job *job)
+void pg_boot_aside_tell(struct pg *pg)
 {
-    struct pg *pg = job->pg;
     if (pg->watching) {                     /* the watch went along with the directory */
         (void)uv_fs_event_stop(&pg->watch); /* always 0 */
         pg->watching = false;
     }
     log_warn("postgres_set_aside", "to=%s.failed", pg->config.data_dir);
-    return PG_STEP_NEXT;
 }
 
-static const pg_step_fn aside_steps[] = {pg_job_need_stopped, aside_work, aside_finish};
+static const pg_step_fn aside_steps[] = {pg_job_need_stopped, aside_work};
 static const struct pg_plan aside_plan = {
     .name = "set aside",
     .steps = aside_steps,

@@ -3,6 +3,7 @@
  * written is removed: a half-copied directory must never be taken for a server. */
 #include "pg/pg_internal.h"
 
+#include <errno.h>
 #include <inttypes.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -33,7 +34,15 @@ static enum pg_step over_examine(struct pg_job *job)
 
 static enum err over_clear(struct pg_job *job)
 {
-    return pg_datadir_clear(job->pg->config.data_dir, &job->detail);
+    char path[PATH_SIZE];
+    enum err err = pg_boot_unfinished_begin(job, true);
+    /* First of all: what is left of a removal that is cut off must not be taken for a server. */
+    if (err == ERR_OK &&
+        str_format(path, sizeof(path), "%s/global/pg_control", job->pg->config.data_dir) &&
+        unlink(path) != 0 && errno != ENOENT) {
+        err = err_set_errno(&job->detail, ERR_INVALID, errno, "cannot remove %s", path);
+    }
+    return err == ERR_OK ? pg_datadir_clear(job->pg->config.data_dir, &job->detail) : err;
 }
 
 static enum pg_step over_remove(struct pg_job *job)
@@ -92,12 +101,19 @@ static enum err clone_prepare(struct pg_job *job)
     const struct pg *pg = job->pg;
     char path[PATH_SIZE];
     int sys_errno = 0;
+    enum err err = pg_boot_discard_half_made(job);
+    if (err != ERR_OK) {
+        return err;
+    }
     if (!pg_dir_empty(pg->config.data_dir, &sys_errno)) {
         return err_set(&job->detail, ERR_INVALID, "%s is not empty", pg->config.data_dir);
     }
     (void)snprintf(path, sizeof(path), "%s/setup_pending", pg->config.state_dir); /* checked */
     (void)unlink(path); /* of an earlier bootstrap */
-    enum err err = pg_dir_make(pg->config.data_dir, 0700, &job->detail);
+    err = pg_dir_make(pg->config.data_dir, 0700, &job->detail);
+    if (err == ERR_OK) {
+        err = pg_boot_unfinished_begin(job, true);
+    }
     return err == ERR_OK ? pg_conf_write_passfile(pg, pg->config.pgpass, &job->source,
                                                   &pg->config.replication, &job->detail)
                          : err;
@@ -179,7 +195,7 @@ static enum pg_step clone_run(struct pg_job *job)
 static enum err clone_restore(struct pg_job *job)
 {
     pg_conf_restore(job->pg);
-    return ERR_OK;
+    return pg_boot_unfinished_end(job);
 }
 
 static enum pg_step clone_finish(struct pg_job *job)
@@ -190,7 +206,11 @@ static enum pg_step clone_finish(struct pg_job *job)
 
 static enum err clone_cleanup(struct pg_job *job)
 {
-    return job->created ? pg_datadir_clear(job->pg->config.data_dir, NULL) : ERR_OK;
+    if (!job->created) {
+        return ERR_OK;
+    }
+    enum err err = pg_datadir_clear(job->pg->config.data_dir, NULL);
+    return err == ERR_OK ? pg_boot_unfinished_end(job) : err;
 }
 
 static const pg_step_fn empty_steps[] = {

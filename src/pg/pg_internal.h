@@ -80,7 +80,8 @@ struct pg_job {
     struct pg_source source;
     bool as_primary;
     bool hard;
-    bool created; /* the clone has begun to write into the directory */
+    bool created;   /* the clone has begun to write into the directory */
+    bool set_aside; /* the directory was renamed: told when the job ends */
     bool local_running;
     bool with_slot;                        /* the clone's slot exists on the source */
     bool any_source;                       /* the source may be a standby */
@@ -298,6 +299,18 @@ enum pg_step pg_check_connect(struct pg_job *job);
 enum pg_step pg_check_identify(struct pg_job *job);
 enum pg_step pg_check_history(struct pg_job *job);
 enum pg_step pg_check_judge(struct pg_job *job);
+
+/* ---- pg_boot.c: directories that initdb or pg_basebackup left half made (a file beside the directory
+ * says so, until the work is done); pool, but for the first and the last ---- */
+
+/* Counts as empty: nothing in it is anybody's. So it does while its job runs. */
+bool pg_boot_half_made(const struct pg *pg);
+enum err pg_boot_unfinished_begin(struct pg_job *job, bool is_clone) MUST_CHECK;
+enum err pg_boot_unfinished_end(struct pg_job *job) MUST_CHECK;
+/* Out of the way, before the directory is made anew; job->set_aside tells whether it was renamed. */
+enum err pg_boot_discard_half_made(struct pg_job *job) MUST_CHECK;
+/* Loop thread: the line of a directory that was set aside. */
+void pg_boot_aside_tell(struct pg *pg);
 
 /* ---- pg_clone.c: our slot on the source; its lack is logged, not an error ---- */
 enum pg_step pg_clone_slot_connect(struct pg_job *job);

@@ -81,6 +81,9 @@ static void finish(struct pg_job *job)
         pg->details.progress_done_bytes = -1;
         pg->details.progress_total_bytes = -1;
     }
+    if (job->set_aside) {
+        pg_boot_aside_tell(pg);
+    }
     log_debug("postgres_action", "name=%s result=\"%s\" ms=%" PRId64 " detail=\"%s\"",
               job->plan->name, err_name(job->err), mono_sub(mono_now(), job->started_at),
               job->err != ERR_OK ? job->detail.text : "");

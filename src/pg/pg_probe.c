@@ -62,7 +62,7 @@ static enum core_datadir datadir_look(const struct pg *pg)
     char path[PATH_SIZE];
     char text[32];
     int sys_errno = 0;
-    if (pg_dir_empty(dir, &sys_errno)) {
+    if (pg_dir_empty(dir, &sys_errno) || (sys_errno == 0 && pg_boot_half_made(pg))) {
         return CORE_DATADIR_EMPTY;
     }
     if (sys_errno != 0) {
