@@ -122,11 +122,25 @@ static void deliver(struct http_request *request, enum err err, int status)
         .status = status,
         .body = body != NULL ? body : empty,
         .body_size = request->body_size,
+        .header = request->header_value[0] != '\0' ? request->header_value : NULL,
     };
     request->body = NULL;
     request->client = NULL;
     request->cb(request, err, err == ERR_OK ? &reply : NULL, request->arg);
     free(body);
+}
+
+/* A value that is longer than any that is wanted counts as not there. */
+static void header_take(struct http_request *request)
+{
+    ASSERT(request->easy != NULL);
+    struct curl_header *found = NULL;
+    if (request->header != NULL &&
+        curl_easy_header(request->easy, request->header, 0, CURLH_HEADER, -1, &found) ==
+            CURLHE_OK &&
+        strlen(found->value) < sizeof(request->header_value)) {
+        memcpy(request->header_value, found->value, strlen(found->value) + 1);
+    }
 }
 
 static void finish(struct http_client *client, struct http_request *request, CURLcode code)
@@ -135,6 +149,7 @@ static void finish(struct http_client *client, struct http_request *request, CUR
     enum err err = outcome_of(request, code);
     if (err == ERR_OK) {
         (void)curl_easy_getinfo(request->easy, CURLINFO_RESPONSE_CODE, &status);
+        header_take(request);
     } else if (request->too_large) {
         (void)err_set(&request->detail, err, "answer is larger than %zu bytes", request->body_max);
     } else {
@@ -441,6 +456,7 @@ void http_request_start(struct http_client *client, struct http_request *request
         .cb = cb,
         .arg = arg,
         .body_max = call->body_max > 0 ? call->body_max : HTTP_BODY_MAX,
+        .header = call->header,
     };
     need_multi(client);
     set_up(client, request, call);
@@ -467,6 +483,12 @@ void http_request_cancel(struct http_request *request)
     list_remove(&client->active, request);
     detach(request);
     deliver_soon(client, request, err);
+}
+
+bool http_request_was_sent(const struct http_request *request)
+{
+    ASSERT(request->client != NULL);
+    return request->easy != NULL && was_sent(request);
 }
 
 /* ---- clients ---- */

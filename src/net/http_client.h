@@ -30,6 +30,7 @@ struct http_reply {
     int status;
     const char *body; /* NUL-terminated, never NULL */
     size_t body_size;
+    const char *header; /* the value of the header that was wanted; NULL: not there */
 };
 
 struct http_request;
@@ -53,6 +54,8 @@ struct http_request {
     size_t body_room;
     size_t body_max;
     bool too_large;
+    const char *header;
+    char header_value[64];
     enum err early; /* the outcome, when it is known without libcurl's help */
     struct err_detail detail;
 };
@@ -64,6 +67,7 @@ struct http_call {
     const char *user_pass;      /* "user:password" for basic auth; NULL or "": none */
     const char *unix_socket;    /* path to connect to instead of the URL's host; NULL: none */
     const char *const *headers; /* "Name: value", ends with NULL; may be NULL */
+    const char *header;         /* the answer's header that is wanted, a literal; NULL: none */
     int64_t timeout_ms;         /* > 0 */
     size_t body_max;            /* largest answer; 0: HTTP_BODY_MAX */
     bool repeatable; /* may be sent again over a new connection when a kept one turns out dead; GETs
@@ -88,6 +92,9 @@ void http_request_start(struct http_client *client, struct http_request *request
 /* The callback comes on a later turn with ERR_CANCELED, or ERR_IN_DOUBT when something other than a
  * GET was sent. Nothing happens when no request is under way. */
 void http_request_cancel(struct http_request *request);
+
+/* Whether something of the request may have left. Only while it is active. */
+bool http_request_was_sent(const struct http_request *request);
 
 static inline bool http_request_is_active(const struct http_request *request)
 {

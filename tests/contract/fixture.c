@@ -24,13 +24,22 @@
 #include <unistd.h>
 
 #include "base/str.h"
+#include "dcs/consul.h"
 
 /* ---- the relay ---- */
+
+/* A unix socket before the local store, TCP before Consul. */
+union endpoint {
+    uv_handle_t handle;
+    uv_stream_t stream;
+    uv_pipe_t pipe;
+    uv_tcp_t tcp;
+};
 
 struct link {
     struct relay *relay;
     struct link *next;
-    uv_pipe_t ends[2]; /* 0: the client, 1: the store */
+    union endpoint ends[2]; /* 0: the client, 1: the store */
     uv_connect_t connect;
     int open;
     bool closing;
@@ -38,18 +47,21 @@ struct link {
 
 struct relay {
     struct fixture *fixture;
-    uv_pipe_t listener;
+    union endpoint *listener; /* NULL: away, as nobody listens any more */
+    int port;
     struct link *links;
     bool away;
     bool drop_answers;
     bool cut_answer;
     int64_t delay_ms;
+    unsigned passed; /* pieces of what the client says */
 };
 
-/* Bytes on their way: they wait in the timer, then in the write. */
+/* Bytes on their way, or (none) the end of them: they wait in the timer, then in the write. */
 struct parcel {
     uv_timer_t timer;
     uv_write_t write;
+    uv_shutdown_t shutdown;
     struct link *link;
     int to;
     size_t size;
@@ -74,8 +86,8 @@ static void link_close(struct link *link)
 {
     if (!link->closing) {
         link->closing = true;
-        uv_close((uv_handle_t *)&link->ends[0], link_closed_cb);
-        uv_close((uv_handle_t *)&link->ends[1], link_closed_cb);
+        uv_close(&link->ends[0].handle, link_closed_cb);
+        uv_close(&link->ends[1].handle, link_closed_cb);
     }
 }
 
@@ -99,14 +111,27 @@ static void parcel_written_cb(uv_write_t *write, int status)
     uv_close((uv_handle_t *)&parcel->timer, parcel_closed_cb);
 }
 
+static void parcel_shut_cb(uv_shutdown_t *shutdown, int status)
+{
+    struct parcel *parcel = shutdown->data;
+    (void)status;
+    link_close(parcel->link);
+    uv_close((uv_handle_t *)&parcel->timer, parcel_closed_cb);
+}
+
 static void parcel_due_cb(uv_timer_t *timer)
 {
     struct parcel *parcel = timer->data;
+    parcel->shutdown.data = parcel;
+    if (parcel->size == 0 && !parcel->link->closing &&
+        uv_shutdown(&parcel->shutdown, &parcel->link->ends[parcel->to].stream, parcel_shut_cb) ==
+            0) {
+        return;
+    }
     uv_buf_t buf = uv_buf_init(parcel->data, (unsigned)parcel->size);
     parcel->write.data = parcel;
-    if (parcel->link->closing ||
-        uv_write(&parcel->write, (uv_stream_t *)&parcel->link->ends[parcel->to], &buf, 1,
-                 parcel_written_cb) != 0) {
+    if (parcel->link->closing || uv_write(&parcel->write, &parcel->link->ends[parcel->to].stream,
+                                          &buf, 1, parcel_written_cb) != 0) {
         uv_close((uv_handle_t *)timer, parcel_closed_cb);
     }
 }
@@ -143,13 +168,19 @@ static void relay_read_cb(uv_stream_t *stream, ssize_t size, const uv_buf_t *buf
 {
     struct link *link = stream->data;
     struct relay *relay = link->relay;
-    int from = stream == (uv_stream_t *)&link->ends[0] ? 0 : 1;
-    if (size < 0) {
+    int from = stream == &link->ends[0].stream ? 0 : 1;
+    if (from == 1 && size != 0 && relay->drop_answers) {
+        return; /* nor does the client hear that the connection has ended */
+    }
+    if (size == UV_EOF && !link->closing) {
+        parcel_send(link, 1 - from, "", 0);
+    } else if (size < 0) {
         link_close(link);
     } else if (size > 0 && from == 1 && relay->cut_answer) {
         relay->cut_answer = false;
         link_close(link);
-    } else if (size > 0 && !(from == 1 && relay->drop_answers)) {
+    } else if (size > 0) {
+        relay->passed += from == 0 ? 1 : 0;
         parcel_send(link, 1 - from, buf->base, (size_t)size);
     }
 }
@@ -162,9 +193,32 @@ static void relay_connected_cb(uv_connect_t *connect, int status)
         return;
     }
     for (int i = 0; i < 2; i++) {
-        assert_int_equal(
-            uv_read_start((uv_stream_t *)&link->ends[i], relay_alloc_cb, relay_read_cb), 0);
+        assert_int_equal(uv_read_start(&link->ends[i].stream, relay_alloc_cb, relay_read_cb), 0);
     }
+}
+
+static void endpoint_init(struct fixture *fixture, union endpoint *endpoint)
+{
+    int rc = fixture->store == FIXTURE_CONSUL ? uv_tcp_init(&fixture->loop, &endpoint->tcp)
+                                              : uv_pipe_init(&fixture->loop, &endpoint->pipe, 0);
+    assert_int_equal(rc, 0);
+}
+
+static void store_connect(struct link *link)
+{
+    struct fixture *fixture = link->relay->fixture;
+    link->connect.data = link;
+    if (fixture->store == FIXTURE_CONSUL) {
+        struct sockaddr_in address;
+        assert_int_equal(uv_ip4_addr("127.0.0.1", fixture->consul.http_port, &address), 0);
+        assert_int_equal(uv_tcp_connect(&link->connect, &link->ends[1].tcp,
+                                        (struct sockaddr *)&address, relay_connected_cb),
+                         0);
+        return;
+    }
+    char path[96];
+    fixture_socket(fixture, path, sizeof(path));
+    uv_pipe_connect(&link->connect, &link->ends[1].pipe, path, relay_connected_cb);
 }
 
 static void relay_accept_cb(uv_stream_t *listener, int status)
@@ -178,23 +232,45 @@ static void relay_accept_cb(uv_stream_t *listener, int status)
     link->next = relay->links;
     relay->links = link;
     for (int i = 0; i < 2; i++) {
-        assert_int_equal(uv_pipe_init(&relay->fixture->loop, &link->ends[i], 0), 0);
-        link->ends[i].data = link;
+        endpoint_init(relay->fixture, &link->ends[i]);
+        link->ends[i].handle.data = link;
     }
-    assert_int_equal(uv_accept(listener, (uv_stream_t *)&link->ends[0]), 0);
+    assert_int_equal(uv_accept(listener, &link->ends[0].stream), 0);
     if (relay->away) {
         link_close(link);
         return;
     }
-    char path[96];
-    fixture_socket(relay->fixture, path, sizeof(path));
-    link->connect.data = link;
-    uv_pipe_connect(&link->connect, &link->ends[1], path, relay_connected_cb);
+    store_connect(link);
 }
 
 static void relay_path(const struct fixture *fixture, int index, char *out, size_t out_size)
 {
     assert_true(str_format(out, out_size, "%s/relay%d", fixture->dir, index));
+}
+
+static void relay_bind_tcp(struct relay *relay)
+{
+    struct sockaddr_in address;
+    int size = sizeof(address);
+    assert_int_equal(uv_ip4_addr("127.0.0.1", relay->port, &address), 0);
+    assert_int_equal(uv_tcp_bind(&relay->listener->tcp, (struct sockaddr *)&address, 0), 0);
+    assert_int_equal(uv_tcp_getsockname(&relay->listener->tcp, (struct sockaddr *)&address, &size),
+                     0);
+    relay->port = ntohs(address.sin_port); /* the same when it comes back */
+}
+
+static void relay_listen(struct relay *relay, const char *path)
+{
+    relay->listener = calloc(1, sizeof(*relay->listener));
+    assert_non_null(relay->listener);
+    endpoint_init(relay->fixture, relay->listener);
+    relay->listener->handle.data = relay;
+    if (relay->fixture->store == FIXTURE_CONSUL) {
+        relay_bind_tcp(relay);
+    } else {
+        assert_int_equal(uv_pipe_bind(&relay->listener->pipe, path), 0);
+    }
+    assert_int_equal(uv_listen(&relay->listener->stream, 16, relay_accept_cb), 0);
 }
 
 static void relay_start(struct fixture *fixture, int index)
@@ -204,11 +280,21 @@ static void relay_start(struct fixture *fixture, int index)
     relay->fixture = fixture;
     char path[96];
     relay_path(fixture, index, path, sizeof(path));
-    assert_int_equal(uv_pipe_init(&fixture->loop, &relay->listener, 0), 0);
-    relay->listener.data = relay;
-    assert_int_equal(uv_pipe_bind(&relay->listener, path), 0);
-    assert_int_equal(uv_listen((uv_stream_t *)&relay->listener, 16, relay_accept_cb), 0);
+    relay_listen(relay, path);
     fixture->relays[index] = relay;
+}
+
+static void listener_closed_cb(uv_handle_t *handle)
+{
+    free(handle); /* the union begins with it */
+}
+
+static void relay_deaf(struct relay *relay)
+{
+    if (relay->listener != NULL) {
+        uv_close(&relay->listener->handle, listener_closed_cb);
+        relay->listener = NULL;
+    }
 }
 
 static void relay_cut(struct relay *relay)
@@ -227,6 +313,9 @@ void fixture_socket(const struct fixture *fixture, char *out, size_t out_size)
 
 static bool store_answers(const struct fixture *fixture)
 {
+    if (fixture->store == FIXTURE_CONSUL) {
+        return consul_server_ready(&fixture->consul);
+    }
     struct sockaddr_un address = {.sun_family = AF_UNIX};
     fixture_socket(fixture, address.sun_path, sizeof(address.sun_path));
     int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
@@ -236,8 +325,19 @@ static bool store_answers(const struct fixture *fixture)
     return ok;
 }
 
+static void consul_start(struct fixture *fixture)
+{
+    consul_server_start(&fixture->consul);
+    fixture->store_pid = fixture->consul.pid;
+    UNTIL(fixture, store_answers(fixture));
+}
+
 void fixture_store_start(struct fixture *fixture)
 {
+    if (fixture->store == FIXTURE_CONSUL) {
+        consul_start(fixture);
+        return;
+    }
     const char *program = getenv("HOLDFAST_STORE_TEST");
     if (program == NULL) {
         fail_msg("HOLDFAST_STORE_TEST does not name the store's program");
@@ -292,36 +392,25 @@ static void tree_remove(const char *path)
     assert_int_equal(nftw(path, remove_cb, 8, FTW_DEPTH | FTW_PHYS), 0);
 }
 
-static void file_copy(const char *from, const char *to)
+/* What the store keeps on disk. */
+static void data_path(const struct fixture *fixture, const char *kept, char *out, size_t out_size)
 {
-    int in = open(from, O_RDONLY | O_CLOEXEC);
-    if (in < 0) {
-        assert_int_equal(errno, ENOENT);
-        (void)unlink(to); /* as absent as what it is a copy of */
-        return;
-    }
-    int out = open(to, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0600);
-    assert_true(out >= 0);
-    char chunk[8192];
-    ssize_t size;
-    while ((size = read(in, chunk, sizeof(chunk))) > 0) {
-        assert_int_equal(write(out, chunk, (size_t)size), size);
-    }
-    assert_int_equal(size, 0);
-    close(in);
-    close(out);
+    bool consul = fixture->store == FIXTURE_CONSUL;
+    assert_true(str_format(out, out_size, "%s/%s", fixture->dir,
+                           kept != NULL ? kept : (consul ? "s0/data" : "db")));
 }
 
-static void files_copy(const struct fixture *fixture, const char *from, const char *to)
+static void tree_copy(const char *from, const char *to)
 {
-    static const char *const names[] = {"store.db", "store.db-wal"};
-    for (size_t i = 0; i < 2; i++) {
-        char a[128];
-        char b[128];
-        assert_true(str_format(a, sizeof(a), "%s/%s/%s", fixture->dir, from, names[i]));
-        assert_true(str_format(b, sizeof(b), "%s/%s/%s", fixture->dir, to, names[i]));
-        file_copy(a, b);
+    pid_t pid = fork();
+    assert_true(pid >= 0);
+    if (pid == 0) {
+        execlp("cp", "cp", "-a", from, to, (char *)NULL);
+        _exit(127);
     }
+    int status = 0;
+    assert_int_equal(waitpid(pid, &status, 0), pid);
+    assert_int_equal(status, 0);
 }
 
 /* ---- the fixture ---- */
@@ -344,30 +433,51 @@ void fixture_run(struct fixture *fixture, int64_t ms)
     }
 }
 
-void fixture_init(struct fixture *fixture, bool local)
+void fixture_init(struct fixture *fixture, enum fixture_store store)
 {
-    *fixture = (struct fixture){.local = local};
+    *fixture = (struct fixture){.store = store};
     assert_int_equal(uv_loop_init(&fixture->loop), 0);
     assert_int_equal(uv_timer_init(&fixture->loop, &fixture->beat), 0);
     assert_int_equal(uv_timer_start(&fixture->beat, beat_cb, 5, 5), 0);
-    if (!local) {
+    if (store == FIXTURE_MEMORY) {
         fixture->memory = dcs_memory_create(&fixture->loop);
         return;
     }
     assert_true(str_copy(fixture->dir, sizeof(fixture->dir), "/tmp/holdfast-contract-XXXXXX"));
     assert_non_null(mkdtemp(fixture->dir));
+    if (store == FIXTURE_CONSUL) {
+        consul_servers_prepare(&fixture->consul, 1, fixture->dir);
+    }
     fixture_store_start(fixture);
+}
+
+static void consul_open(struct fixture *fixture, int index, const char *base)
+{
+    char url[64];
+    assert_true(str_format(url, sizeof(url), "http://127.0.0.1:%d", fixture->relays[index]->port));
+    struct dcs_consul_config config = {.url = url, .token = "", .dc = "", .verify = true};
+    struct dcs_consul_options options = {.config = &config,
+                                         .base = base,
+                                         .session_name = "test",
+                                         .session_ttl_min_ms = CONSUL_SERVER_TTL_MIN_MS};
+    struct err_detail detail;
+    assert_int_equal(dcs_consul_open(&fixture->loop, &options, &fixture->clients[index], &detail),
+                     ERR_OK);
 }
 
 struct dcs *fixture_open(struct fixture *fixture, int index, const char *base)
 {
     assert_null(fixture->clients[index]);
-    if (!fixture->local) {
+    if (fixture->store == FIXTURE_MEMORY) {
         fixture->clients[index] = dcs_memory_open(fixture->memory, base);
         return fixture->clients[index];
     }
     if (fixture->relays[index] == NULL) {
         relay_start(fixture, index);
+    }
+    if (fixture->store == FIXTURE_CONSUL) {
+        consul_open(fixture, index, base);
+        return fixture->clients[index];
     }
     char path[96];
     relay_path(fixture, index, path, sizeof(path));
@@ -398,7 +508,7 @@ void fixture_fini(struct fixture *fixture)
             fixture_close(fixture, i);
         }
         if (fixture->relays[i] != NULL) {
-            uv_close((uv_handle_t *)&fixture->relays[i]->listener, NULL);
+            relay_deaf(fixture->relays[i]);
             relay_cut(fixture->relays[i]);
         }
     }
@@ -421,7 +531,7 @@ void fixture_fini(struct fixture *fixture)
 
 void fixture_cut_answer(struct fixture *fixture, int index)
 {
-    if (fixture->local) {
+    if (fixture->store != FIXTURE_MEMORY) {
         fixture->relays[index]->cut_answer = true;
     } else {
         dcs_memory_set_fault(fixture->clients[index], DCS_MEMORY_CUT_ANSWER, 1);
@@ -430,7 +540,7 @@ void fixture_cut_answer(struct fixture *fixture, int index)
 
 void fixture_drop_answers(struct fixture *fixture, int index, bool on)
 {
-    if (fixture->local) {
+    if (fixture->store != FIXTURE_MEMORY) {
         fixture->relays[index]->drop_answers = on;
     } else {
         dcs_memory_set_fault(fixture->clients[index],
@@ -438,9 +548,16 @@ void fixture_drop_answers(struct fixture *fixture, int index, bool on)
     }
 }
 
+unsigned fixture_passed(const struct fixture *fixture, int index)
+{
+    static unsigned calls;
+    /* The fake in memory takes what is sent at once. */
+    return fixture->store == FIXTURE_MEMORY ? ++calls : fixture->relays[index]->passed;
+}
+
 void fixture_delay(struct fixture *fixture, int index, int64_t delay_ms)
 {
-    if (fixture->local) {
+    if (fixture->store != FIXTURE_MEMORY) {
         fixture->relays[index]->delay_ms = delay_ms;
     } else {
         dcs_memory_set_delay(fixture->clients[index], delay_ms);
@@ -449,19 +566,26 @@ void fixture_delay(struct fixture *fixture, int index, int64_t delay_ms)
 
 void fixture_away(struct fixture *fixture, int index, bool on)
 {
-    if (fixture->local) {
-        fixture->relays[index]->away = on;
-        if (on) {
-            relay_cut(fixture->relays[index]);
-        }
-    } else {
+    if (fixture->store == FIXTURE_MEMORY) {
         dcs_memory_set_away(fixture->clients[index], on);
+        return;
+    }
+    struct relay *relay = fixture->relays[index];
+    if (fixture->store == FIXTURE_LOCAL) {
+        relay->away = on; /* its socket stays, as that of a store that is being started does */
+    } else if (on) {
+        relay_deaf(relay);
+    } else {
+        relay_listen(relay, NULL);
+    }
+    if (on) {
+        relay_cut(relay);
     }
 }
 
 void fixture_freeze(struct fixture *fixture)
 {
-    if (!fixture->local) {
+    if (fixture->store == FIXTURE_MEMORY) {
         dcs_memory_set_frozen(fixture->memory, true);
         return;
     }
@@ -473,7 +597,7 @@ void fixture_freeze(struct fixture *fixture)
 
 void fixture_thaw(struct fixture *fixture)
 {
-    if (fixture->local) {
+    if (fixture->store != FIXTURE_MEMORY) {
         fixture_kill(fixture, SIGCONT);
     } else {
         dcs_memory_set_frozen(fixture->memory, false);
@@ -482,7 +606,7 @@ void fixture_thaw(struct fixture *fixture)
 
 void fixture_restart(struct fixture *fixture)
 {
-    if (fixture->local) {
+    if (fixture->store != FIXTURE_MEMORY) {
         store_kill(fixture);
         fixture_store_start(fixture);
         return;
@@ -497,12 +621,12 @@ void fixture_restart(struct fixture *fixture)
 
 void fixture_wipe(struct fixture *fixture)
 {
-    if (!fixture->local) {
+    if (fixture->store == FIXTURE_MEMORY) {
         dcs_memory_wipe(fixture->memory);
         return;
     }
-    char dir[96];
-    assert_true(str_format(dir, sizeof(dir), "%s/db", fixture->dir));
+    char dir[128];
+    data_path(fixture, NULL, dir, sizeof(dir));
     store_kill(fixture);
     tree_remove(dir);
     fixture_store_start(fixture);
@@ -510,25 +634,31 @@ void fixture_wipe(struct fixture *fixture)
 
 void fixture_save(struct fixture *fixture)
 {
-    if (!fixture->local) {
+    if (fixture->store == FIXTURE_MEMORY) {
         dcs_memory_save(fixture->memory);
         return;
     }
-    char dir[96];
-    assert_true(str_format(dir, sizeof(dir), "%s/saved", fixture->dir));
-    assert_int_equal(mkdir(dir, 0700), 0);
+    char dir[128];
+    char saved[128];
+    data_path(fixture, NULL, dir, sizeof(dir));
+    data_path(fixture, "saved", saved, sizeof(saved));
     store_kill(fixture);
-    files_copy(fixture, "db", "saved");
+    tree_copy(dir, saved);
     fixture_store_start(fixture);
 }
 
 void fixture_roll_back(struct fixture *fixture)
 {
-    if (!fixture->local) {
+    if (fixture->store == FIXTURE_MEMORY) {
         dcs_memory_roll_back(fixture->memory);
         return;
     }
+    char dir[128];
+    char saved[128];
+    data_path(fixture, NULL, dir, sizeof(dir));
+    data_path(fixture, "saved", saved, sizeof(saved));
     store_kill(fixture);
-    files_copy(fixture, "saved", "db");
+    tree_remove(dir);
+    tree_copy(saved, dir);
     fixture_store_start(fixture);
 }

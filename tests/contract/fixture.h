@@ -14,6 +14,7 @@
 #include <sys/types.h>
 #include <uv.h>
 
+#include "contract/consul_server.h"
 #include "dcs/dcs.h"
 #include "dcs/memory.h"
 
@@ -24,10 +25,13 @@
 
 struct relay;
 
+enum fixture_store { FIXTURE_MEMORY, FIXTURE_LOCAL, FIXTURE_CONSUL };
+
 struct fixture {
     uv_loop_t loop;
     uv_timer_t beat; /* keeps uv_run from sleeping through a deadline */
-    bool local;
+    enum fixture_store store;
+    struct consul_server consul;
     struct dcs_memory *memory;
     char dir[64]; /* of the test: db/ is the store's */
     pid_t store_pid;
@@ -36,7 +40,7 @@ struct fixture {
     int closed;
 };
 
-void fixture_init(struct fixture *fixture, bool local);
+void fixture_init(struct fixture *fixture, enum fixture_store store);
 void fixture_fini(struct fixture *fixture);
 
 struct dcs *fixture_open(struct fixture *fixture, int index, const char *base);
@@ -46,6 +50,8 @@ void fixture_close(struct fixture *fixture, int index);
 void fixture_cut_answer(struct fixture *fixture, int index);
 /* Answers to this client get lost, the connection stays. */
 void fixture_drop_answers(struct fixture *fixture, int index, bool on);
+/* Grows when something of this client's has reached the store. */
+unsigned fixture_passed(const struct fixture *fixture, int index);
 void fixture_delay(struct fixture *fixture, int index, int64_t delay_ms);
 void fixture_away(struct fixture *fixture, int index, bool on);
 
@@ -56,7 +62,7 @@ void fixture_wipe(struct fixture *fixture);      /* kill -9, remove the director
 void fixture_save(struct fixture *fixture);      /* a copy of what is there now... */
 void fixture_roll_back(struct fixture *fixture); /* ...comes back */
 
-/* For the real store only. */
+/* For real stores only; the socket is the local store's. */
 void fixture_store_start(struct fixture *fixture);
 int fixture_store_wait(struct fixture *fixture); /* the wait status; the process is gone then */
 void fixture_kill(struct fixture *fixture, int signum);

@@ -33,7 +33,7 @@ static int setup(void **state)
 {
     struct fixture *fixture = calloc(1, sizeof(*fixture));
     assert_non_null(fixture);
-    fixture_init(fixture, true);
+    fixture_init(fixture, FIXTURE_LOCAL);
     *state = fixture;
     return 0;
 }
