@@ -32,6 +32,7 @@ static void postgres_fill(const struct agent *agent, struct status_postgres *out
     out->replay_paused = details->replay_paused;
     str_copy_cut(out->replication_state, sizeof(out->replication_state),
                  details->replication_state);
+    out->replication_json = details->replication_json;
     out->timeline = details->timeline;
     out->sysid = details->sysid;
 }

@@ -79,27 +79,20 @@ static json_t *xlog_of(const struct status_postgres *postgres)
     return xlog;
 }
 
-static json_t *walsenders_of(const struct status_postgres *postgres)
+/* An object or an array given as text; anything else, and an empty one, is left out. */
+static bool put_json(json_t *out, const char *key, const char *text, json_type type)
 {
-    ASSERT(postgres->walsender_count <= STATUS_WALSENDERS_MAX);
-    json_t *list = json_array();
-    for (uint32_t i = 0; i < postgres->walsender_count; i++) {
-        const struct status_walsender *sender = &postgres->walsenders[i];
-        json_t *item = json_object();
-        put_text(item, "usename", sender->usename);
-        put_text(item, "application_name", sender->application_name);
-        if (sender->client_addr[0] != '\0') {
-            put_text(item, "client_addr", sender->client_addr);
-        } else {
-            put(item, "client_addr", json_null());
-        }
-        put_text(item, "state", sender->state);
-        put_text(item, "sync_state", sender->sync_state);
-        put(item, "sync_priority", json_integer(sender->sync_priority));
-        int rc = json_array_append_new(list, item);
-        ASSERT(rc == 0);
+    if (text == NULL || text[0] == '\0') {
+        return false;
     }
-    return list;
+    json_t *value = json_loads(text, JSON_REJECT_DUPLICATES, NULL);
+    if (value == NULL || json_typeof(value) != type ||
+        (json_object_size(value) == 0 && json_array_size(value) == 0)) {
+        json_decref(value);
+        return false;
+    }
+    put(out, key, value);
+    return true;
 }
 
 /* What only a server that answers can tell. */
@@ -119,24 +112,7 @@ static void put_answered(json_t *out, const struct status_document *document)
     if (!primary && postgres->replication_state[0] != '\0') {
         put_text(out, "replication_state", postgres->replication_state);
     }
-    if (postgres->walsender_count > 0) {
-        put(out, "replication", walsenders_of(postgres));
-    }
-}
-
-/* A JSON object given as text; anything else, and an empty one, is left out. */
-static bool put_object(json_t *out, const char *key, const char *json)
-{
-    if (json == NULL || json[0] == '\0') {
-        return false;
-    }
-    json_t *object = json_loads(json, JSON_REJECT_DUPLICATES, NULL);
-    if (!json_is_object(object) || json_object_size(object) == 0) {
-        json_decref(object);
-        return false;
-    }
-    put(out, key, object);
-    return true;
+    (void)put_json(out, "replication", postgres->replication_json, JSON_ARRAY); /* none, or away */
 }
 
 json_t *status_write(const struct status_document *document)
@@ -155,7 +131,7 @@ json_t *status_write(const struct status_document *document)
     put_flag(out, "cluster_unlocked", document->cluster_unlocked);
     put_flag(out, "failsafe_mode_is_active", document->failsafe_active);
     put(out, "dcs_last_seen", json_integer(document->dcs_last_seen_s));
-    (void)put_object(out, "tags", document->tags_json); /* absent when there are none */
+    (void)put_json(out, "tags", document->tags_json, JSON_OBJECT); /* absent when there are none */
     if (postgres->sysid != 0) {
         char sysid[24];
         bool fits = str_format(sysid, sizeof sysid, "%llu", (unsigned long long)postgres->sysid);
@@ -163,7 +139,7 @@ json_t *status_write(const struct status_document *document)
         put_text(out, "database_system_identifier", sysid);
     }
     json_t *pending = json_object();
-    if (put_object(pending, "pending_restart_reason", postgres->pending_restart_json)) {
+    if (put_json(pending, "pending_restart_reason", postgres->pending_restart_json, JSON_OBJECT)) {
         put(out, "pending_restart", json_true());
         (void)json_object_update(out, pending); /* one key that is not there yet */
     }

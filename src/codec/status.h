@@ -24,17 +24,6 @@
 /* Every text that leaves over REST: one line, ", " and ": ", non-ASCII escaped. */
 #define STATUS_JSON_FLAGS (JSON_ENSURE_ASCII | JSON_ENCODE_ANY | JSON_REAL_PRECISION(15))
 
-#define STATUS_WALSENDERS_MAX MEMBERS_MAX
-
-struct status_walsender {
-    char usename[NAME_SIZE];
-    char application_name[NAME_SIZE];
-    char client_addr[64]; /* "" null: a unix socket */
-    char state[24];
-    char sync_state[16];
-    int32_t sync_priority;
-};
-
 /* The own server, as far as REST shows it: pg_details and core_postgres, whoever fills it in. */
 struct status_postgres {
     bool answered; /* the last query succeeded; false: only state and role are shown */
@@ -49,11 +38,10 @@ struct status_postgres {
     uint64_t latest_end_lsn;     /* what the walreceiver last heard of its primary; 0: unknown */
     char replayed_timestamp[48]; /* "" null */
     bool replay_paused;
-    char replication_state[24]; /* "" none */
-    uint32_t timeline;          /* 0: unknown */
-    uint64_t sysid;             /* 0: unknown */
-    uint32_t walsender_count;
-    struct status_walsender walsenders[STATUS_WALSENDERS_MAX];
+    char replication_state[24];   /* "" none */
+    uint32_t timeline;            /* 0: unknown */
+    uint64_t sysid;               /* 0: unknown */
+    const char *replication_json; /* its walsenders, [{"usename": ...}, ...]; NULL or "": none */
     const char
         *pending_restart_json; /* {"guc": {"old_value": ..., "new_value": ...}}; NULL: none */
 };

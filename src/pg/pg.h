@@ -48,7 +48,8 @@ struct pg_details {
     uint64_t latest_end_lsn;
     char replayed_timestamp[48]; /* "" null */
     bool replay_paused;
-    char replication_state[24]; /* "streaming", "in archive recovery", "" */
+    char replication_state[24];  /* "streaming", "in archive recovery", "" */
+    char replication_json[8192]; /* its walsenders, a list of objects; "" none */
     uint32_t timeline;
     uint64_t sysid;
     int64_t progress_done_bytes; /* of a clone; -1 when none runs */

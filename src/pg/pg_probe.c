@@ -14,6 +14,7 @@
 #include "base/log.h"
 
 #define RECEIVER_PROVEN_MS 200
+#define WALSENDERS_SHOWN_MAX "32"
 
 enum column {
     COLUMN_IN_RECOVERY,
@@ -34,6 +35,7 @@ enum column {
     COLUMN_LATEST_END_LSN,
     COLUMN_HAS_RESTORE,
     COLUMN_HEARD,
+    COLUMN_WALSENDERS,
     COLUMN_COUNT
 };
 
@@ -49,7 +51,10 @@ static const char probe_sql[] =
     " c.timeline_id, m.min_recovery_end_timeline, i.system_identifier,"
     " w.pid, w.status, w.received_tli, w.written_lsn, w.latest_end_lsn,"
     " coalesce(current_setting('restore_command', true), '') <> '',"
-    " w.last_msg_send_time IS DISTINCT FROM w.last_msg_receipt_time"
+    " w.last_msg_send_time IS DISTINCT FROM w.last_msg_receipt_time,"
+    " (SELECT json_agg(p) FROM (SELECT usename, application_name, client_addr, state,"
+    " sync_state, sync_priority FROM pg_stat_replication"
+    " LIMIT " WALSENDERS_SHOWN_MAX ") p)"
     " FROM (SELECT pg_is_in_recovery() AS r) s"
     " CROSS JOIN pg_control_checkpoint() c CROSS JOIN pg_control_recovery() m"
     " CROSS JOIN pg_control_system() i LEFT JOIN pg_stat_wal_receiver w ON true";
@@ -507,6 +512,10 @@ static void details_online(struct pg *pg, const PGresult *result, bool in_recove
         replication = "in archive recovery";
     }
     str_copy_cut(details->replication_state, sizeof(details->replication_state), replication);
+    if (!str_copy(details->replication_json, sizeof(details->replication_json),
+                  value(result, COLUMN_WALSENDERS))) {
+        details->replication_json[0] = '\0'; /* half a list would be none */
+    }
     details->timeline = facts->timeline;
     details->sysid = facts->sysid;
 }

@@ -64,6 +64,15 @@ def test_documents(shared):
         assert "cluster_unlocked" not in status and "pause" not in status
         if node is primary:
             assert status["role"] == "primary" and status["xlog"]["location"] > 0
+            senders = wait_for(lambda n=node: [s for s in [n.status().get("replication", [])]
+                                               if len(s) == 2], "both walsenders")[0]
+            assert {s["application_name"] for s in senders} == {
+                n.name for n in steps.others(shared, node)}
+            for sender in senders:
+                assert sender["state"] == "streaming" and sender["sync_state"] == "async"
+                assert sender["client_addr"] == "127.0.0.1" and sender["sync_priority"] == 0
+                assert sender["usename"] == node.query(
+                    "select usename from pg_stat_replication limit 1")[0][0]
         else:
             assert status["role"] == "replica" and status["replication_state"] == "streaming"
             assert status["xlog"]["received_location"] > 0 and status["xlog"]["paused"] is False

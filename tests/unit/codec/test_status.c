@@ -56,10 +56,11 @@ static void test_primary(void **state)
 {
     (void)state;
     struct status_postgres postgres = primary();
-    postgres.walsender_count = 2;
-    postgres.walsenders[0] =
-        (struct status_walsender){"rep", "n2", "10.0.0.2", "streaming", "sync", 1};
-    postgres.walsenders[1] = (struct status_walsender){"rep", "n3", "", "catchup", "async", 0};
+    postgres.replication_json =
+        "[{\"usename\":\"rep\",\"application_name\":\"n2\",\"client_addr\":\"10.0.0.2\","
+        "\"state\":\"streaming\",\"sync_state\":\"sync\",\"sync_priority\":1}, \n "
+        "{\"usename\":\"rep\",\"application_name\":\"n3\",\"client_addr\":null,"
+        "\"state\":\"catchup\",\"sync_state\":\"async\",\"sync_priority\":0}]";
     postgres.pending_restart_json = "{\"max_connections\": {\"old_value\": \"100\", "
                                     "\"new_value\": \"200\"}}";
     struct status_document document = {
