@@ -76,13 +76,12 @@ static char *member_text(struct agent *agent, bool positions)
     return member_format(&info, agent->config->tags);
 }
 
-/* Twice a second nothing has changed: the same facts give the same text, so none is made. (Bytes
- * between the fields may differ where nothing else does: then the texts are compared.) */
+/* Twice a second nothing has changed: the same facts give the same text, so none is made. */
 static bool member_as_written(const struct agent *agent, const struct member_info *now)
 {
     const struct publish *publish = &agent->publish;
     return publish->member_known && publish->member.written != NULL &&
-           memcmp(now, &publish->member_info, sizeof(*now)) == 0;
+           member_same(now, &publish->member_info);
 }
 
 static void member_publish(struct agent *agent)
@@ -93,7 +92,6 @@ static void member_publish(struct agent *agent)
         return; /* nothing to say before the first look at PostgreSQL */
     }
     struct member_info now;
-    memset(&now, 0, sizeof(now));
     member_info_make(agent, true, &now);
     bool lost = !store_view_own_member_attached(agent);
     if (!lost && member_as_written(agent, &now)) {

@@ -183,6 +183,22 @@ void member_parse(const char *name, const char *value, size_t size, uint64_t key
     }
 }
 
+bool member_same(const struct member_info *a, const struct member_info *b)
+{
+    return str_equal(a->name, b->name) && str_equal(a->conn_url, b->conn_url) &&
+           str_equal(a->api_url, b->api_url) && str_equal(a->proxy_url, b->proxy_url) &&
+           str_equal(a->host, b->host) && a->port == b->port && str_equal(a->state, b->state) &&
+           str_equal(a->role, b->role) && str_equal(a->replication_state, b->replication_state) &&
+           str_equal(a->agent_version, b->agent_version) && a->xlog_location == b->xlog_location &&
+           a->receive_lsn == b->receive_lsn && a->replay_lsn == b->replay_lsn &&
+           a->timeline == b->timeline && a->checkpoint_pending == b->checkpoint_pending &&
+           a->pending_restart == b->pending_restart && a->pause == b->pause &&
+           a->nofailover == b->nofailover && a->nosync == b->nosync &&
+           a->noloadbalance == b->noloadbalance && a->clonefrom == b->clonefrom &&
+           a->nostream == b->nostream && a->failover_priority == b->failover_priority &&
+           str_equal(a->replicatefrom, b->replicatefrom);
+}
+
 void member_to_core(const struct member_info *member, struct core_member *out_member)
 {
     ASSERT(member != NULL && out_member != NULL);

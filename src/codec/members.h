@@ -61,6 +61,9 @@ json_t *member_json(const char *value, size_t size);
  * The tag fields of the struct are not used. NULL never; to be freed. */
 char *member_format(const struct member_info *member, const json_t *tags);
 
+/* Whether both say the same; the versions of their keys are not compared. */
+bool member_same(const struct member_info *a, const struct member_info *b);
+
 /* What the core needs of it. */
 void member_to_core(const struct member_info *member, struct core_member *out_member);
 

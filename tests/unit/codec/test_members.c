@@ -63,6 +63,47 @@ static void test_all_fields(void **state)
                 core.checkpoint_pending);
 }
 
+/* What a test changes of a member: each field by itself. */
+static void test_same(void **state)
+{
+    (void)state;
+    static const char *const changes[] = {
+        "{\"conn_url\":\"postgres://a:1/\"}",
+        "{\"api_url\":\"http://a/\"}",
+        "{\"proxy_url\":\"postgres://a/\"}",
+        "{\"state\":\"running\"}",
+        "{\"role\":\"replica\"}",
+        "{\"version\":\"4\"}",
+        "{\"xlog_location\":1}",
+        "{\"receive_lsn\":1}",
+        "{\"replay_lsn\":1}",
+        "{\"replication_state\":\"streaming\"}",
+        "{\"timeline\":3}",
+        "{\"checkpoint_after_promote\":false}",
+        "{\"pending_restart\":true}",
+        "{\"pause\":true}",
+        "{\"tags\":{\"nofailover\":true}}",
+        "{\"tags\":{\"nosync\":true}}",
+        "{\"tags\":{\"noloadbalance\":true}}",
+        "{\"tags\":{\"clonefrom\":true}}",
+        "{\"tags\":{\"nostream\":true}}",
+        "{\"tags\":{\"failover_priority\":7}}",
+        "{\"tags\":{\"replicatefrom\":\"n2\"}}",
+    };
+    struct member_info empty = parse("{}");
+    assert_true(member_same(&empty, &empty));
+    for (size_t i = 0; i < COUNT(changes); i++) {
+        struct member_info changed = parse(changes[i]);
+        struct member_info copy;
+        memset(&copy, 0xff, sizeof(copy)); /* what stands between the fields is nobody's */
+        copy = changed;
+        assert_true(member_same(&changed, &copy));
+        if (member_same(&empty, &changed)) {
+            fail_msg("no difference: %s", changes[i]);
+        }
+    }
+}
+
 static void test_garbage(void **state)
 {
     (void)state;
@@ -252,13 +293,10 @@ static void test_json_is_never_null(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_all_fields),
-        cmocka_unit_test(test_garbage),
-        cmocka_unit_test(test_what_does_not_fit_is_absent),
-        cmocka_unit_test(test_old_forms),
-        cmocka_unit_test(test_url_host),
-        cmocka_unit_test(test_format),
-        cmocka_unit_test(test_json_is_never_null),
+        cmocka_unit_test(test_all_fields), cmocka_unit_test(test_same),
+        cmocka_unit_test(test_garbage),    cmocka_unit_test(test_what_does_not_fit_is_absent),
+        cmocka_unit_test(test_old_forms),  cmocka_unit_test(test_url_host),
+        cmocka_unit_test(test_format),     cmocka_unit_test(test_json_is_never_null),
     };
     return cmocka_run_group_tests_name("codec_members", tests, NULL, NULL);
 }
