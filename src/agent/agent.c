@@ -6,6 +6,7 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <inttypes.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -171,11 +172,27 @@ static void loop_join(struct agent *agent)
     }
 }
 
+/* The lease must not end before systemd notices that guard and agent are gone. */
+static void watchdog_compare(struct agent *agent, int64_t ttl_ms)
+{
+    int64_t watchdog_ms = notify_watchdog_ms();
+    if (ttl_ms != agent->watchdog_compared_ms && watchdog_ms > ttl_ms / 2) {
+        log_warn(
+            "watchdog",
+            "watchdog_ms=%" PRId64 " ttl_ms=%" PRId64
+            " message=\"systemd's watchdog is too slow for this ttl; remedy: WatchdogSec=%" PRId64
+            "ms in the unit\"",
+            watchdog_ms, ttl_ms, ttl_ms / 2);
+    }
+    agent->watchdog_compared_ms = ttl_ms;
+}
+
 /* Settings that the shell itself runs by. */
 static void settings_follow(struct agent *agent)
 {
     const struct core_settings *settings = &agent->core.cluster.settings;
     exec_guard_set_ttl(agent, settings->ttl_ms);
+    watchdog_compare(agent, settings->ttl_ms);
     if (settings->loop_wait_ms != agent->loop_wait_ms) {
         agent->loop_wait_ms = settings->loop_wait_ms;
         loop_again(agent);

@@ -19,7 +19,7 @@
 #include "agent/address_book.h"
 #include "agent/file_replace.h"
 #include "agent/memory_file.h"
-#include "agent/notify.h"
+#include "base/notify.h"
 #include "agent/publish_text.h"
 #include "codec/records.h"
 #include "config/config.h"
@@ -405,9 +405,10 @@ struct agent {
     int exit_code;
     int closing; /* parts not yet closed */
     struct mono started_at;
-    bool renewed;    /* the first proven renewal was logged */
-    bool page_found; /* an agent before us left it */
-    bool ready;      /* systemd was told */
+    bool renewed;                 /* the first proven renewal was logged */
+    bool page_found;              /* an agent before us left it */
+    int64_t watchdog_compared_ms; /* the ttl that systemd's watchdog was last compared with */
+    bool ready;                   /* systemd was told */
     enum core_reason notified;
 };
 

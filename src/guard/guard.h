@@ -122,6 +122,8 @@ struct guard {
     struct mono lease_timer; /* what the timer is set to */
     struct mono work_wake;
     struct mono beat_at;
+    int64_t watchdog_ms; /* between words to systemd's watchdog; 0: it does not watch */
+    struct mono watchdog_at;
     struct mono refresh_at;
     int exit_code; /* -1: go on */
 };

@@ -13,6 +13,7 @@
 
 #include "base/assert.h"
 #include "base/log.h"
+#include "base/notify.h"
 #include "guard/lease.h"
 #include "guard/spawn.h"
 
@@ -189,12 +190,19 @@ static void work(struct guard *guard, struct mono now)
     if (!mono_before(now, guard->beat_at)) {
         guard->beat_at = mono_add(now, GUARD_TICK_MS);
     }
+    if (guard->watchdog_ms != 0 && !mono_before(now, guard->watchdog_at)) {
+        guard->watchdog_at = mono_add(now, guard->watchdog_ms);
+        notify_send("WATCHDOG=1");
+    }
     if (!mono_before(now, guard->refresh_at)) { /* never a reason to wake up */
         guard->refresh_at = mono_add(now, GUARD_REFRESH_MS);
         guard_postgres_refresh(guard);
     }
     struct mono due = mono_min(guard->beat_at, guard_agent_due(guard, now));
     due = mono_min(due, guard_upgrade_due(guard));
+    if (guard->watchdog_ms != 0) {
+        due = mono_min(due, guard->watchdog_at);
+    }
     if (guard->postmaster.ending) {
         due = mono_min(due, guard->postmaster.scan_at);
     }
@@ -238,6 +246,8 @@ static void handle(struct guard *guard, const struct pollfd fds[SOURCE_COUNT], s
 int guard_loop_run(struct guard *guard)
 {
     guard->beat_at = mono_now();
+    guard->watchdog_at = guard->beat_at;
+    guard->watchdog_ms = notify_watchdog_ms() / 4;
     while (guard->exit_code < 0) {
         struct mono now = mono_now();
         guard_lease_enforce(guard, now);

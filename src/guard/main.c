@@ -4,18 +4,16 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <poll.h>
-#include <stddef.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/auxv.h>
 #include <sys/prctl.h>
-#include <sys/socket.h>
-#include <sys/un.h>
 #include <unistd.h>
 
 #include "base/assert.h"
 #include "base/cleanup.h"
 #include "base/log.h"
+#include "base/notify.h"
 #include "base/str.h"
 #include "guard/guard.h"
 #include "guard/proc.h"
@@ -159,21 +157,10 @@ static const char *own_binary(void)
 /* systemd follows the main process: it has to know before the old one is gone. */
 static void notify_main_pid(void)
 {
-    const char *name = getenv("NOTIFY_SOCKET");
-    struct sockaddr_un address = {.sun_family = AF_UNIX};
     char text[64];
-    if (name == NULL || !str_copy(address.sun_path, sizeof(address.sun_path), name) ||
-        !str_format(text, sizeof(text), "MAINPID=%d\n", getpid())) {
-        return;
-    }
-    socklen_t length = (socklen_t)(offsetof(struct sockaddr_un, sun_path) + strlen(name));
-    if (name[0] == '@') {
-        address.sun_path[0] = '\0';
-    }
-    AUTO_CLOSE int fd = socket(AF_UNIX, SOCK_DGRAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
-    if (fd >= 0) {
-        (void)sendto(fd, text, strlen(text), MSG_NOSIGNAL, (const void *)&address, length);
-    }
+    bool fits = str_format(text, sizeof(text), "MAINPID=%d\n", getpid());
+    ASSERT(fits);
+    notify_send(text);
 }
 
 /* A frozen guard that thaws later would act on an old view: it ends before we begin. */

@@ -86,13 +86,14 @@ def pids_marked(mark):
 class Process:
     """A started process with its log."""
 
-    def __init__(self, cluster, argv, log, mark=""):
+    def __init__(self, cluster, argv, log, mark="", more_env=None):
         self.mark = mark
         env = {
             "PATH": f"{PG_BIN}:/usr/bin:/bin",
             "LC_ALL": "C.UTF-8",
             "HOME": cluster.dir,
             MARK: mark,
+            **(more_env or {}),
         }
         for name in ("ASAN_OPTIONS", "UBSAN_OPTIONS"):
             if name in os.environ:
@@ -182,9 +183,9 @@ class Node:
             json.dump(document, f, indent=1)  # JSON is YAML
         cluster.give(self.dir)
 
-    def start(self):
+    def start(self, more_env=None):
         self.process = Process(self.cluster, [self.cluster.holdfast, "agent", self.config],
-                               self.log, self.mark)
+                               self.log, self.mark, more_env)
 
     # ---- what runs ----
 

@@ -892,6 +892,32 @@ def test_a_replacement_is_made_known_as_the_main_process(node):
         assert manager.recv(100) == f"MAINPID={guard}\n".encode()
 
 
+@pytest.mark.parametrize(
+    "node",
+    [{"NOTIFY_SOCKET": NOTIFY_NAME.replace("\0", "@"), "WATCHDOG_USEC": "400000"}],
+    indirect=True,
+)
+def test_the_watchdog_of_systemd_hears_of_guards_only(node):
+    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as manager:
+        manager.bind(NOTIFY_NAME)
+        manager.settimeout(5)
+        assert [manager.recv(100) for _ in range(4)] == [b"WATCHDOG=1"] * 4
+        os.kill(node.process.pid, signal.SIGKILL)
+        guard = node.expect("hello")["guard"]
+        heard = [manager.recv(100)]
+        while not heard[-1].startswith(b"MAINPID="):
+            heard.append(manager.recv(100))  # what the old one had said
+        assert [manager.recv(100) for _ in range(4)] == [b"WATCHDOG=1"] * 4
+        agent = node.ask("ping").pid
+        os.kill(int(guard), signal.SIGSTOP)
+        os.kill(agent, signal.SIGKILL)
+        manager.settimeout(1)
+        with pytest.raises(TimeoutError):  # nobody is left to say it
+            for _ in range(100):
+                manager.recv(100)
+        os.kill(int(guard), signal.SIGKILL)
+
+
 def test_restarts_back_off(node):
     started = now_ms()
     for _ in range(6):

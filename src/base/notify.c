@@ -1,5 +1,5 @@
-/* agent/notify.c - systemd's protocol is one datagram; a library is not needed for it. */
-#include "agent/notify.h"
+/* base/notify.c - systemd's protocol is one datagram; a library is not needed for it. */
+#include "base/notify.h"
 
 #include <stddef.h>
 #include <stdlib.h>
@@ -9,6 +9,7 @@
 
 #include "base/assert.h"
 #include "base/cleanup.h"
+#include "base/str.h"
 
 void notify_send(const char *state)
 {
@@ -30,4 +31,15 @@ void notify_send(const char *state)
     socklen_t length = (socklen_t)(offsetof(struct sockaddr_un, sun_path) + strlen(path));
     /* Nobody depends on it: a failure is ignored. */
     (void)sendto(fd, state, strlen(state), MSG_NOSIGNAL, (const struct sockaddr *)&address, length);
+}
+
+int64_t notify_watchdog_ms(void)
+{
+    const char *text = getenv("WATCHDOG_USEC");
+    int64_t usec = 0;
+    if (getenv("NOTIFY_SOCKET") == NULL || text == NULL || !str_to_i64(text, &usec) ||
+        usec < 1000) {
+        return 0;
+    }
+    return usec / 1000;
 }
