@@ -311,8 +311,12 @@ static enum err parts_begin(struct agent *agent, struct err_detail *detail)
     }
     core_begin(agent, &loaded);
     publish_init(agent);
-    err = dcs_local_open(&agent->loop, agent->config->store_socket, agent->config->base,
-                         &agent->dcs, detail);
+    char session_name[2 * NAME_SIZE];
+    bool fits = str_format(session_name, sizeof(session_name), "%s-%s", agent->config->scope,
+                           agent->config->name);
+    ASSERT(fits); /* both are at most NAME_SIZE */
+    const struct dcs_place_user user = {.base = agent->config->base, .name = session_name};
+    err = dcs_place_open(&agent->loop, &agent->config->store, &user, &agent->dcs, detail);
     if (err != ERR_OK) {
         return err;
     }

@@ -217,7 +217,7 @@ void agent_reload(struct agent *agent)
                            !str_equal(config->base, agent->config->base) ||
                            !str_equal(config->data_dir, agent->config->data_dir) ||
                            !str_equal(config->state_dir, agent->config->state_dir) ||
-                           !str_equal(config->store_socket, agent->config->store_socket))) {
+                           !dcs_place_same(&config->store, &agent->config->store))) {
         log_error("reload",
                   "message=\"name, scope, namespace, store and directories need a restart "
                   "of the agent: nothing was changed\"");
@@ -240,6 +240,7 @@ void agent_reload(struct agent *agent)
     }
     json_decref(dynamic);
     rest_bridge_reconfigure(agent);
+    dcs_place_reload(agent->dcs, &config->store);
     config_destroy(old);
     log_info("reload", "message=\"the configuration was read again\"");
     notify_send("READY=1");

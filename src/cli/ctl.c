@@ -27,6 +27,8 @@ static const struct {
 };
 #define COMMAND_COUNT (sizeof(COMMANDS) / sizeof(COMMANDS[0]))
 
+#define CONSUL_PORT 8500
+
 struct ctl_options {
     const char *config_file;
     bool explicit_file;
@@ -83,29 +85,70 @@ static bool parse(int argc, char **argv, struct ctl_options *options)
     return true;
 }
 
-/* "local:///run/store.sock", or the socket's path itself. */
-static const char *socket_of(const char *url)
+/* A store of this scheme, or on its well-known port, that only Patroni reaches. */
+static bool is_other_store(const char *scheme, size_t length, uint16_t port)
 {
-    static const char *const known[] = {"consul://", "etcd://", "etcd3://", "exhibitor://",
-                                        "zookeeper://"};
-    if (url[0] == '/') {
-        return url;
-    }
-    if (strncmp(url, "local://", 8) == 0 && url[8] == '/') {
-        return url + 8;
-    }
-    const char *scheme = strstr(url, "://");
+    static const struct {
+        const char *scheme;
+        uint16_t port;
+    } known[] = {{"etcd", 2379}, {"etcd3", 2379}, {"exhibitor", 8181}, {"zookeeper", 2181}};
     for (size_t i = 0; i < sizeof(known) / sizeof(known[0]); i++) {
-        if (strncmp(url, known[i], strlen(known[i])) == 0) {
-            scheme = NULL;
+        bool named =
+            strlen(known[i].scheme) == length && strncmp(scheme, known[i].scheme, length) == 0;
+        if (named || (length == 0 && port == known[i].port)) {
+            return true;
         }
     }
-    if (scheme != NULL) {
-        (void)ctl_error("Unknown dcs scheme: %.*s", (int)(scheme - url), url);
-    } else {
-        (void)ctl_error("this build reaches the local store only; use -d local:///PATH/store.sock");
+    return false;
+}
+
+/* "[consul://]host[:port][/namespace]" (compat/ctl.md section 1). */
+static bool consul_of_url(struct ctl *ctl, const char *url)
+{
+    const char *scheme_end = strstr(url, "://");
+    size_t scheme_size = scheme_end != NULL ? (size_t)(scheme_end - url) : 0;
+    const char *address = scheme_end != NULL ? scheme_end + 3 : url;
+    const char *slash = strchr(address, '/');
+    char text[URL_SIZE];
+    char host[URL_SIZE];
+    uint16_t port = 0;
+    str_copy_cut(text, sizeof(text), address);
+    text[strcspn(text, "/")] = '\0';
+    if (!config_split_address(text, host, sizeof(host), &port)) {
+        (void)ctl_error("\"%s\" is no address; remedy: -d consul://host[:port][/namespace]", url);
+        return false;
     }
-    return NULL;
+    bool consul = scheme_size == strlen("consul") && strncmp(url, "consul", scheme_size) == 0;
+    if (!consul && !(scheme_size == 0 && port == CONSUL_PORT)) {
+        if (is_other_store(url, scheme_size, port) || scheme_size == 0) {
+            (void)ctl_error("this build reaches Consul and the local store only; remedy: -d "
+                            "consul://host[:port][/namespace] or -d local:///PATH/store.sock");
+        } else {
+            (void)ctl_error("Unknown dcs scheme: %.*s", (int)scheme_size, url);
+        }
+        return false;
+    }
+    const char *made = arena_printf(&ctl->arena, "http://%s%s%s:%u", strchr(host, ':') ? "[" : "",
+                                    host[0] != '\0' ? host : "localhost",
+                                    strchr(host, ':') ? "]" : "", port != 0 ? port : CONSUL_PORT);
+    ASSERT(made != NULL);
+    ctl->store = (struct dcs_place){.kind = DCS_KIND_CONSUL, .socket = ""};
+    ctl->store.consul = (struct dcs_consul_config){.url = made, .token = "", .dc = ""};
+    if (slash != NULL && slash[1] != '\0') {
+        ctl->name_space = slash;
+    }
+    return true;
+}
+
+/* Beside it "local:///run/store.sock", or the socket's path itself. */
+static bool store_of_url(struct ctl *ctl, const char *url)
+{
+    const char *path = strncmp(url, "local://", 8) == 0 ? url + 8 : url;
+    if (path[0] != '/') {
+        return consul_of_url(ctl, url);
+    }
+    ctl->store = (struct dcs_place){.kind = DCS_KIND_LOCAL, .socket = path};
+    return true;
 }
 
 /* The configuration file: given, from the environment, or the default when it is there. */
@@ -147,11 +190,12 @@ static bool load(struct ctl *ctl, const struct ctl_options *options)
     if (err != ERR_OK) {
         return false;
     }
-    ctl->socket =
-        options->dcs_url != NULL ? socket_of(options->dcs_url) : ctl->config->store_socket;
+    ctl->store = ctl->config->store;
+    ctl->name_space = ctl->config->namespace;
     ctl->strict = options->strict;
     ctl->insecure = options->insecure || ctl->config->ctl_insecure;
-    return ctl->socket != NULL;
+    const char *url = options->dcs_url != NULL ? options->dcs_url : getenv("DCS_URL");
+    return url == NULL || *url == '\0' || store_of_url(ctl, url);
 }
 
 static int run(const struct ctl_options *options, int argc, char **argv)

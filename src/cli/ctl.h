@@ -23,8 +23,9 @@
 
 struct ctl {
     struct config *config;
-    const char *socket; /* of the local store */
-    bool strict;        /* a failed call is a failed exit */
+    struct dcs_place store;
+    const char *name_space; /* of the keys */
+    bool strict;            /* a failed call is a failed exit */
     bool insecure;
     uv_loop_t loop;
     struct arena arena;

@@ -84,21 +84,24 @@ static bool store_listens(const char *path, int *out_errno)
 
 static bool store_open(struct ctl *ctl, const char *name, struct store_call *call)
 {
-    if (*ctl->socket == '\0') {
-        (void)ctl_error("no store is named: give -c CONFIG with \"local: {dir: ...}\", or -d "
-                        "local:///PATH/store.sock");
+    int sys_errno = 0;
+    if (ctl->store.kind == DCS_KIND_NONE) {
+        (void)ctl_error("no store is named: give -c CONFIG with \"consul:\" or \"local:\", or -d "
+                        "consul://host[:port] or -d local:///PATH/store.sock");
         return false;
     }
-    int sys_errno = 0;
-    if (!store_listens(ctl->socket, &sys_errno)) {
+    if (ctl->store.kind == DCS_KIND_LOCAL && !store_listens(ctl->store.socket, &sys_errno)) {
         (void)ctl_error("no local store listens at %s: %s; remedy: start \"holdfast store --dir "
                         "DIR\", run this as a user who may open it, or name its socket with -d "
                         "local:///PATH/store.sock",
-                        ctl->socket, strerror(sys_errno));
+                        ctl->store.socket, strerror(sys_errno));
         return false;
     }
-    const char *base = config_base_path(&ctl->arena, ctl->config->namespace, name);
-    if (dcs_local_open(&ctl->loop, ctl->socket, base, &call->dcs, &call->detail) != ERR_OK) {
+    const struct dcs_place_user user = {.base =
+                                            config_base_path(&ctl->arena, ctl->name_space, name),
+                                        .name = "holdfast ctl",
+                                        .observer = true};
+    if (dcs_place_open(&ctl->loop, &ctl->store, &user, &call->dcs, &call->detail) != ERR_OK) {
         (void)ctl_error("the store cannot be used: %s", call->detail.text);
         return false;
     }

@@ -81,7 +81,7 @@ static const char *join_address(struct arena *arena, const char *host, uint16_t 
     return text;
 }
 
-/* ---- top level and store ---- */
+/* ---- top level ---- */
 
 static const char *required(const struct config_section *section, const char *key,
                             const char *remedy)
@@ -136,45 +136,6 @@ static void load_top(struct loading *loading)
     config->base = config_base_path(top->arena, config->namespace, config->scope);
     if (strlen(config->base) + NAME_SIZE + 16 > STORE_KEY_SIZE) {
         config_complain(top, CONFIG_ERROR, "namespace", "is too long; remedy: shorten it");
-    }
-}
-
-static void load_store(struct loading *loading)
-{
-    static const char *const others[] = {"consul",    "etcd",       "etcd3", "zookeeper",
-                                         "exhibitor", "kubernetes", "raft"};
-    struct config *config = loading->config;
-    const struct config_section *top = &loading->top;
-    const struct config_section local = config_subsection(top, "local");
-    bool other = false;
-    config->store_socket = "";
-    config->store_dir = config_text_or(&local, "dir", "");
-    for (size_t i = 0; i < sizeof(others) / sizeof(others[0]); i++) {
-        if (json_object_get(top->json, others[i]) != NULL) {
-            other = true;
-            config_complain(
-                top, loading->strict || local.json == NULL ? CONFIG_ERROR : CONFIG_WARNING,
-                others[i],
-                "this build reaches the local store only; remedy: remove this section and "
-                "add \"local: {dir: /var/lib/holdfast/store}\" (one machine only)");
-        }
-    }
-    const char *path = config_text(&local, "path");
-    if (path == NULL && *config->store_dir != '\0') {
-        path = arena_printf(top->arena, "%s/store.sock", config->store_dir);
-        ASSERT(path != NULL);
-    }
-    if (path != NULL) {
-        config->store_socket = path;
-        if (strlen(path) > 107 || path[0] != '/') { /* sun_path */
-            config_complain(&local, CONFIG_ERROR, "path",
-                            "\"%s\" is no usable socket; remedy: an absolute path of at most 107 "
-                            "characters",
-                            path);
-        }
-    } else if (loading->strict && !other) {
-        config_complain(top, CONFIG_ERROR, "local",
-                        "no store is named; remedy: add \"local: {dir: /var/lib/holdfast/store}\"");
     }
 }
 
@@ -470,7 +431,7 @@ static enum err load_all(struct config *config, enum config_purpose purpose,
         .strict = purpose == CONFIG_FOR_AGENT,
     };
     load_top(&loading);
-    load_store(&loading);
+    config_store_load(&loading.top, loading.strict, config);
     load_restapi(&loading);
     load_log(&loading);
     load_tags(&loading);

@@ -23,6 +23,7 @@
 #include "codec/yaml.h"
 #include "config/env.h"
 #include "config/report.h"
+#include "dcs/place.h"
 #include "pg/pg_config.h"
 
 struct config {
@@ -32,9 +33,8 @@ struct config {
     const char *base;      /* "/service/demo": the cluster's prefix in the store */
     const char *namespace; /* "service" */
 
-    /* the store; only `local` can be reached by this build */
-    const char
-        *store_socket;     /* local.path, else local.dir/store.sock; "" only for CONFIG_FOR_CTL */
+    /* the store; none only for CONFIG_FOR_CTL */
+    struct dcs_place store;
     const char *store_dir; /* local.dir; "" when only the path is given */
 
     /* restapi */

@@ -7,6 +7,7 @@
 #define HOLDFAST_CONFIG_PRIVATE_H
 
 #include "base/arena.h"
+#include "config/config.h"
 #include "config/tree.h"
 
 struct config_private {
@@ -16,5 +17,8 @@ struct config_private {
     json_t *tags;
     json_t *empty;
 };
+
+/* store.c: config->store and store_dir. strict: a store must be named. */
+void config_store_load(const struct config_section *top, bool strict, struct config *config);
 
 #endif

@@ -35,6 +35,7 @@ struct consul_session {
     int64_t floor_ms;      /* nothing below it is asked for */
     bool creating;
     bool renewing;
+    bool told; /* that none can be had */
     uv_timer_t keepalive;
 };
 

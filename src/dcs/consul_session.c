@@ -56,6 +56,7 @@ static void created(struct consul *consul, uint64_t id, const struct consul_repl
     if (reply->err == ERR_OK && reply->reply->status == 200 &&
         consulproto_session_id(reply->reply->body, reply->reply->body_size, session->id,
                                sizeof(session->id))) {
+        session->told = false;
         uint64_t every_ms = (uint64_t)asked_ttl_ms(session) / 3;
         int rc = uv_timer_start(&session->keepalive, keepalive_cb, every_ms, every_ms);
         ASSERT(rc == 0);
@@ -68,7 +69,13 @@ static void created(struct consul *consul, uint64_t id, const struct consul_repl
     } else if (consul_reply_denied(reply)) {
         consul_fail_unsent(consul, false, reply->why);
     } else {
-        log_debug("consul_session", "why=\"%s\"", reply->why);
+        if (!session->told) { /* once, not at every try */
+            session->told = true;
+            log_warn("consul_session",
+                     "why=\"%s\" message=\"the keys that go with a session wait; the lease does "
+                     "not rest on them\"",
+                     reply->why);
+        }
         consul_send_later(consul); /* and with it this is asked again, while somebody needs it */
     }
 }

@@ -41,8 +41,9 @@ def _binaries():
 
 @pytest.fixture(scope="module")
 def shared(request):
-    """Three nodes for all tests of a file; each begins with steps.settle(shared)."""
-    cluster = harness.Cluster(*_binaries(), 3)
+    """Three nodes for all tests of a file; each begins with steps.settle(shared). A file whose store is
+    not the local one names it in STORE."""
+    cluster = harness.Cluster(*_binaries(), 3, getattr(request.module, "STORE", harness.Store))
     request.module.started_clusters = [cluster]
     request.addfinalizer(cluster.close)
     cluster.start()

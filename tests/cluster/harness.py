@@ -117,6 +117,11 @@ class Store:
         self.socket = os.path.join(cluster.dir, "store", "store.sock")
         self.process = None
 
+    def section(self, node):
+        """What the node's configuration says about its store."""
+        del node  # the same for all
+        return {"local": {"path": self.socket}}
+
     def start(self):
         argv = [self.cluster.holdfast, "store", "--dir", self.dir]
         self.process = Process(self.cluster, argv, os.path.join(self.cluster.dir, "store.log"))
@@ -155,7 +160,7 @@ class Node:
         document = {
             "scope": cluster.scope,
             "name": self.name,
-            "local": {"path": cluster.store.socket},
+            **cluster.store.section(self),
             "restapi": {"listen": f"127.0.0.1:{self.rest_port}",
                         "connect_address": f"127.0.0.1:{self.rest_port}"},
             "bootstrap": {
@@ -314,8 +319,10 @@ class Node:
 
 
 class Cluster:
-    def __init__(self, holdfast, guard, nodes=3, **dcs):
+    def __init__(self, holdfast, guard, nodes=3, store=Store, **dcs):
+        """store: makes the store of a cluster (Store, or one of consul.py)."""
         self.scope = "demo"
+        self.consul = {}  # more of that section
         self.password = PASSWORD
         self.dcs = {"ttl": 2, "loop_wait": 0.5, "retry_timeout": 0.5,
                     "postgresql": {"use_pg_rewind": True}}
@@ -328,7 +335,7 @@ class Cluster:
         self.holdfast = shutil.copy(holdfast, os.path.join(binaries, "holdfast"))
         shutil.copy(guard, os.path.join(binaries, "holdfast-guard"))
         self.give(self.dir)
-        self.store = Store(self)
+        self.store = store(self)
         ports = free_ports(2 * nodes)
         self.nodes = [Node(self, f"n{i + 1}", ports[2 * i], ports[2 * i + 1])
                       for i in range(nodes)]

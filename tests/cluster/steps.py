@@ -91,6 +91,14 @@ def run(cluster, *arguments, stdin="", timeout=60, **environment):
                           **cluster.user_options())
 
 
+def run_program(cluster, argv, timeout=60):
+    """Any program as the cluster's user; it has to succeed. -> its output"""
+    done = subprocess.run(argv, capture_output=True, text=True, timeout=timeout, cwd=cluster.dir,
+                          check=False, **cluster.user_options())
+    assert done.returncode == 0, f"{argv}: {done.stdout}{done.stderr}"
+    return done.stdout
+
+
 def ctl(cluster, *arguments, **options):
     config = ("-c", cluster.nodes[0].config)
     return run(cluster, "ctl", *config, *arguments, **options)

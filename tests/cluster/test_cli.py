@@ -114,7 +114,7 @@ def test_check_of_the_article(shared):
     done, path = _check(shared, ARTICLE, "article.yml")
     assert done.returncode == 1
     found = _problems(done, path)
-    assert found["error"][(6, "etcd")].startswith("this build reaches the local store only; remedy: ")
+    assert found["error"][(6, "etcd")].startswith("this build does not reach this store; remedy: ")
     assert "remedy: " in found["error"][(0, "name")]
     assert "same on all nodes" in found["warning"][(21, "postgresql.parameters.max_connections")]
     assert len(found["error"]) == 2

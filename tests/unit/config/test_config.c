@@ -121,7 +121,7 @@ static void test_plain(void **state)
     assert_string_equal(config->scope, "demo");
     assert_string_equal(config->name, "n1");
     assert_string_equal(config->base, "/service/demo");
-    assert_string_equal(config->store_socket, "/run/store/store.sock");
+    assert_string_equal(config->store.socket, "/run/store/store.sock");
     assert_string_equal(config->store_dir, "/run/store");
     assert_string_equal(config->restapi_host, "0.0.0.0");
     assert_int_equal(config->restapi_port, 8008);
@@ -169,6 +169,91 @@ static void test_sections(void **state)
     assert_non_null(json_object_get(config->tags, "x"));
 }
 
+/* Of a file that is right but for the store. */
+static const struct dcs_place *place(const char *store)
+{
+    char text[2048];
+    (void)snprintf(text, sizeof(text),
+                   "scope: s\nname: n\nrestapi: {listen: 10.0.0.1:8008}\n"
+                   "postgresql: {listen: 10.0.0.1:5432, data_dir: /d, authentication: "
+                   "{superuser: {username: p, password: x}, "
+                   "replication: {username: r, password: y}}}\n%s",
+                   store);
+    if (load_text(text, CONFIG_FOR_AGENT) != ERR_OK) {
+        for (uint32_t i = 0; i < report.count; i++) {
+            print_error("%s\n", report.message[i].text);
+        }
+        fail_msg("refused: %s", store);
+    }
+    return &config->store;
+}
+
+static void test_consul(void **state)
+{
+    (void)state;
+    static const char *const urls[][2] = {
+        {"consul: {}", "http://127.0.0.1:8500"},
+        {"consul: {host: c1}", "http://c1:8500"},
+        {"consul: {host: 'c1:9', scheme: https}", "https://c1:9"},
+        {"consul: {host: 'c1:9', port: 10}", "http://c1:10"},
+        {"consul: {host: '[::1]:9'}", "http://[::1]:9"},
+        {"consul: {host: c1, url: 'https://c2:7/'}", "https://c2:7"},
+        {"consul: {port: 9, url: 'http://c2'}", "http://c2:8500"},
+        {"consul: {host: c1}\nlocal: {dir: /d}", "http://c1:8500"},
+        {"etcd: {}\nconsul: {host: c1}", "http://c1:8500"},
+    };
+    for (size_t i = 0; i < sizeof(urls) / sizeof(urls[0]); i++) {
+        const struct dcs_place *store = place(urls[i][0]);
+        assert_int_equal(store->kind, DCS_KIND_CONSUL);
+        assert_string_equal(store->consul.url, urls[i][1]);
+    }
+    const struct dcs_consul_config *consul = &place("consul: {}")->consul;
+    assert_int_equal(report.count, 0);
+    assert_true(consul->verify && !consul->consistent && !consul->register_service);
+    assert_string_equal(consul->token, "");
+    assert_string_equal(consul->dc, "");
+    assert_null(consul->cacert);
+    assert_string_equal(consul->check_interval, "5s");
+    assert_int_equal(consul->check_count + consul->tag_count, 0);
+    consul =
+        &place("consul: {token: s3cret, verify: off, cacert: /ca, cert: /c, key: /k, dc: east, "
+               "consistency: consistent, checks: [serfHealth, 'x'], register_service: on, "
+               "service_tags: 'b, a', service_check_interval: 2s, "
+               "service_check_tls_server_name: n}")
+             ->consul;
+    assert_int_equal(report.count, 0);
+    assert_string_equal(consul->token, "s3cret");
+    assert_true(!consul->verify && consul->consistent && consul->register_service);
+    assert_string_equal(consul->cacert, "/ca");
+    assert_string_equal(consul->cert, "/c");
+    assert_string_equal(consul->key, "/k");
+    assert_string_equal(consul->dc, "east");
+    assert_int_equal(consul->check_count, 2);
+    assert_string_equal(consul->checks[0], "serfHealth");
+    assert_int_equal(consul->tag_count, 2);
+    assert_string_equal(consul->tags[0], "a");
+    assert_string_equal(consul->check_interval, "2s");
+    assert_string_equal(consul->check_tls_server_name, "n");
+    (void)place("consul: {consistency: stale}\nlocal: {dir: /d}\nzookeeper: {}");
+    must_tell(CONFIG_WARNING, "consul.consistency: stale reads are never used");
+    must_tell(CONFIG_WARNING, "local: two stores are named and \"consul\" counts");
+    must_tell(CONFIG_WARNING, "zookeeper: this build does not reach this store");
+}
+
+static void test_no_store_that_can_be_reached(void **state)
+{
+    (void)state;
+    static const char text[] = "scope: s\nname: n\nrestapi: {listen: 10.0.0.1:8008}\n%s\n"
+                               "postgresql: {listen: 10.0.0.1:5432, data_dir: /d}\n";
+    char with_etcd[512];
+    (void)snprintf(with_etcd, sizeof(with_etcd), text, "etcd3: {host: h}");
+    assert_int_equal(load_text(with_etcd, CONFIG_FOR_AGENT), ERR_INVALID);
+    must_tell(CONFIG_ERROR, ":4: etcd3: this build does not reach this store");
+    (void)snprintf(with_etcd, sizeof(with_etcd), text, "");
+    assert_int_equal(load_text(with_etcd, CONFIG_FOR_AGENT), ERR_INVALID);
+    must_tell(CONFIG_ERROR, "consul: no store is named; remedy: ");
+}
+
 static void test_fallbacks(void **state)
 {
     (void)state;
@@ -179,7 +264,7 @@ static void test_fallbacks(void **state)
         "state_dir: /st, replication: {username: r, password: p}}\n";
     assert_int_equal(load_text(text, CONFIG_FOR_AGENT), ERR_OK);
     assert_string_equal(config->name, "old");
-    assert_string_equal(config->store_socket, "/x.sock");
+    assert_string_equal(config->store.socket, "/x.sock");
     assert_string_equal(config->api_url, "http://[::1]:9/patroni");
     assert_string_equal(config->ctl_auth, "a:b");
     assert_string_equal(config->state_dir, "/st");
@@ -193,7 +278,7 @@ static void test_for_ctl_little_is_enough(void **state)
     assert_string_equal(config->name, "");
     assert_int_equal(load_text("namespace: x\n", CONFIG_FOR_CTL), ERR_OK);
     assert_string_equal(config->scope, "");
-    assert_string_equal(config->store_socket, "");
+    assert_string_equal(config->store.socket, "");
     config_destroy(config);
     config = NULL;
     assert_int_equal(config_load(NULL, NULL, CONFIG_FOR_CTL, &config, &report), ERR_OK);
@@ -300,8 +385,17 @@ static void test_wrong_additions(void **state)
         {"tags: {failover_priority: x}\n", ":16: tags.failover_priority: is not a number"},
         {"tags: {nofailover: x}\n", ":16: tags.nofailover: is not true or false"},
         {"tags: []\n", ":16: tags: is not a map"},
-        {"consul: {host: h}\n", ":16: consul: this build reaches the local store only"},
-        {"etcd3: {}\n", ":16: etcd3: this build reaches the local store only"},
+        {"consul: {port: 0}\n", ":16: consul.port: \"0\" is no port"},
+        {"consul: {host: 'a b'}\n", ":16: consul.host: \"a b\" is no address"},
+        {"consul: {url: 'ftp://a'}\n", ":16: consul.url: \"ftp://a\" is not how Consul"},
+        {"consul: {url: a:8500}\n", ":16: consul.url: \"a:8500\" is not how Consul"},
+        {"consul: {scheme: gopher}\n", ":16: consul.scheme: \"gopher\" is not how Consul"},
+        {"consul: {consistency: some}\n", ":16: consul.consistency: \"some\" is none"},
+        {"consul: {verify: perhaps}\n", ":16: consul.verify: is not true or false"},
+        {"consul: {checks: [[]]}\n", ":16: consul.checks: element 1 cannot be used"},
+        {"consul: {token: 'a b'}\n", ":16: consul.token: cannot be one"},
+        {"consul: {dc: 'a/b'}\n", ":16: consul.dc: \"a/b\" cannot be a datacenter"},
+        {"consul: {key: /k}\n", ":16: consul.cert: a key is given and no certificate"},
         {"bootstrap: {method: own, own: {command: x}}\n", ":16: bootstrap.method: "},
         {"bootstrap: {initdb: 5}\n", ":16: bootstrap.initdb: is not a list"},
         {"bootstrap: {initdb: [{a: 1, b: 2}]}\n", "element 1 is no option"},
@@ -441,14 +535,14 @@ static void test_environment_is_named_in_complaints(void **state)
 {
     (void)state;
     assert_int_equal(setenv("PATRONI_RESTAPI_LISTEN", "x:99999", 1), 0);
-    assert_int_equal(setenv("PATRONI_CONSUL_HOST", "h", 1), 0);
+    assert_int_equal(setenv("PATRONI_CONSUL_HOST", "h h", 1), 0);
     struct config_env *env = config_env_capture(true);
     assert_int_equal(
         config_load(write_file("a.yml", BASE), env, CONFIG_FOR_AGENT, &config, &report),
         ERR_INVALID);
     must_tell(CONFIG_ERROR,
               "environment variable PATRONI_RESTAPI_LISTEN: restapi.listen: \"x:99999\"");
-    must_tell(CONFIG_ERROR, "environment variable PATRONI_CONSUL_HOST: consul: this build");
+    must_tell(CONFIG_ERROR, "environment variable PATRONI_CONSUL_HOST: consul.host: \"h h\" is no");
     config_env_free(env);
 }
 
@@ -715,6 +809,8 @@ int main(void)
     const struct CMUnitTest tests[] = {
         TEST(test_plain),
         TEST(test_sections),
+        TEST(test_consul),
+        TEST(test_no_store_that_can_be_reached),
         TEST(test_fallbacks),
         TEST(test_for_ctl_little_is_enough),
         TEST(test_missing_and_wrong),
