@@ -5,6 +5,7 @@
 #include <string.h>
 
 #include "base/assert.h"
+#include "base/str.h"
 
 static bool ev_before(const struct ev *a, const struct ev *b)
 {
@@ -109,9 +110,9 @@ int node_find(const struct sim *sim, const char *name)
 
 void name_copy(char *to, const char *from)
 {
-    ASSERT(strlen(from) < NAME_SIZE);
-    memset(to, 0, NAME_SIZE);
-    memcpy(to, from, strlen(from));
+    memset(to, 0, NAME_SIZE); /* what stands behind a name is compared too */
+    bool fits = str_copy(to, NAME_SIZE, from);
+    ASSERT(fits);
 }
 
 /* ---- network ---- */
