@@ -9,6 +9,9 @@ DEMO    ?= tools/demo
 BENCH   ?=
 FUZZ    ?=
 FUZZ_SECONDS ?= 600
+ROUNDS  ?= 200
+SEED    ?=
+REPLAY  ?=
 
 NINJA     = ninja $(if $(JOBS),-j$(JOBS))
 RUN_TESTS = tools/run-tests
@@ -16,7 +19,7 @@ RUN_TESTS = tools/run-tests
 QUICK     = --suite house --suite unit --suite corpus --suite scenario --suite sim
 C_FILES   = find src tests -name '*.[ch]' | LC_ALL=C sort
 
-.PHONY: all deps demo demo-check bench test test-quick soak-fuzz lint sanitize clang valgrind install clean
+.PHONY: all deps demo demo-check bench test test-quick soak-fuzz soak-faults lint sanitize clang valgrind install clean
 .DEFAULT_GOAL := all
 .NOTPARALLEL: # deps come before the build; ninja and meson spread the work by themselves
 
@@ -63,6 +66,11 @@ soak-fuzz: $(BUILD)/build.ninja
 	@tools/deps.sh
 	$(NINJA) -C $(BUILD) tests/fuzz/fuzzer
 	nice tests/fuzz/run.py $(BUILD)/tests/fuzz/fuzzer tests/fuzz/corpus --soak $(FUZZ_SECONDS) $(FUZZ)
+
+# As root. Random faults on a real cluster: ROUNDS of them, from SEED, or as REPLAY has recorded them.
+soak-faults: deps all
+	tests/faults/soak.py --build $(BUILD) --rounds $(ROUNDS) $(if $(SEED),--seed $(SEED)) \
+	    $(if $(REPLAY),--replay $(REPLAY))
 
 lint: build-clang/build.ninja
 	@ninja -C build-clang build.ninja >/dev/null # new files are in its compile commands

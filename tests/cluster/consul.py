@@ -39,6 +39,8 @@ class Server:
     def __init__(self, store, index, ports):
         self.store = store
         self.index = index
+        self.host = "127.0.0.1"
+        self.netns = None
         self.http_port, self.dns_port, self.rpc_port, self.serf_port = ports
         self.dir = os.path.join(store.cluster.dir, f"consul{index}")
         self.process = None
@@ -51,11 +53,11 @@ class Server:
             "bootstrap_expect": len(store.servers),
             "data_dir": os.path.join(self.dir, "data"),
             "node_name": f"c{self.index}",
-            "bind_addr": "127.0.0.1",
-            "client_addr": "127.0.0.1",
+            "bind_addr": self.host,
+            "client_addr": self.host,
             "ports": {"http": self.http_port, "dns": self.dns_port, "server": self.rpc_port,
                       "serf_lan": self.serf_port, "serf_wan": -1, "grpc": -1},
-            "retry_join": [f"127.0.0.1:{s.serf_port}" for s in store.servers],
+            "retry_join": [f"{s.host}:{s.serf_port}" for s in store.servers],
             "retry_interval": "1s",
             "performance": {"raft_multiplier": 1},
             "limits": {"http_max_conns_per_client": 1000},
@@ -71,7 +73,8 @@ class Server:
 
     def start(self):
         argv = ["consul", "agent", f"-config-file={self.dir}/consul.json"]
-        self.process = Process(self.store.cluster, argv, os.path.join(self.dir, "log"))
+        self.process = Process(self.store.cluster, argv, os.path.join(self.dir, "log"),
+                               netns=self.netns)
 
     def runs(self):
         return self.process is not None and self.process.popen.poll() is None
@@ -91,7 +94,7 @@ class Server:
 
     def ask(self, path, method="GET", body=None):
         """(status, JSON or text); (None, reason) when nobody answers."""
-        request = urllib.request.Request(f"http://127.0.0.1:{self.http_port}{path}", method=method,
+        request = urllib.request.Request(f"http://{self.host}:{self.http_port}{path}", method=method,
                                          data=body.encode() if body is not None else None)
         if self.store.token:
             request.add_header("X-Consul-Token", self.store.token)
@@ -126,7 +129,7 @@ class Consul:
     def section(self, node):
         """What the node's configuration says about its store: every node has a server of its own."""
         server = self.servers[self.cluster.nodes.index(node) % len(self.servers)]
-        return {"consul": {"host": f"127.0.0.1:{server.http_port}", **self.cluster.consul}}
+        return {"consul": {"host": f"{server.host}:{server.http_port}", **self.cluster.consul}}
 
     def start(self):
         for server in self.servers:

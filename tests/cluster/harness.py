@@ -86,8 +86,12 @@ def pids_marked(mark):
 class Process:
     """A started process with its log."""
 
-    def __init__(self, cluster, argv, log, mark="", more_env=None):
+    def __init__(self, cluster, argv, log, mark="", more_env=None, netns=None):
         self.mark = mark
+        options = cluster.user_options()
+        if netns is not None:  # only root may enter one: the user comes after it
+            argv = ["ip", "netns", "exec", netns, *cluster.as_user(), *argv]
+            options = {}
         env = {
             "PATH": f"{PG_BIN}:/usr/bin:/bin",
             "LC_ALL": "C.UTF-8",
@@ -101,7 +105,7 @@ class Process:
         with open(log, "ab") as out:
             self.popen = subprocess.Popen(
                 argv, env=env, stdin=subprocess.DEVNULL, stdout=out, stderr=out,
-                cwd=cluster.dir, start_new_session=True, **cluster.user_options())
+                cwd=cluster.dir, start_new_session=True, **options)
 
     def pids(self):
         return pids_marked(self.mark)
@@ -145,6 +149,8 @@ class Node:
     def __init__(self, cluster, name, pg_port, rest_port):
         self.cluster = cluster
         self.name = name
+        self.host = "127.0.0.1"  # and another, with a network namespace of its own, in tests/faults
+        self.netns = None
         self.pg_port = pg_port
         self.rest_port = rest_port
         self.dir = os.path.join(cluster.dir, name)
@@ -161,17 +167,18 @@ class Node:
             "scope": cluster.scope,
             "name": self.name,
             **cluster.store.section(self),
-            "restapi": {"listen": f"127.0.0.1:{self.rest_port}",
-                        "connect_address": f"127.0.0.1:{self.rest_port}"},
+            "restapi": {"listen": f"{self.host}:{self.rest_port}",
+                        "connect_address": f"{self.host}:{self.rest_port}"},
             "bootstrap": {
                 "dcs": cluster.dcs,
                 "initdb": [{"encoding": "UTF8"}, "data-checksums"],
-                "pg_hba": ["local all all trust", "host all all 127.0.0.1/32 trust",
-                           "host replication all 127.0.0.1/32 trust"],
+                "pg_hba": ["local all all trust", f"host all all {cluster.network} trust",
+                           f"host replication all {cluster.network} trust"],
             },
             "postgresql": {
-                "listen": f"127.0.0.1:{self.pg_port}",
-                "connect_address": f"127.0.0.1:{self.pg_port}",
+                **cluster.postgresql,
+                "listen": f"{self.host}:{self.pg_port}",
+                "connect_address": f"{self.host}:{self.pg_port}",
                 "data_dir": self.data_dir,
                 "bin_dir": PG_BIN,
                 "pgpass": os.path.join(self.dir, "pgpass"),
@@ -190,7 +197,7 @@ class Node:
 
     def start(self, more_env=None):
         self.process = Process(self.cluster, [self.cluster.holdfast, "agent", self.config],
-                               self.log, self.mark, more_env)
+                               self.log, self.mark, more_env, self.netns)
 
     # ---- what runs ----
 
@@ -273,7 +280,7 @@ class Node:
 
     def rest(self, path, method="GET", body=None, timeout=3):
         """(status, text), or (None, reason) when nobody answers."""
-        connection = http.client.HTTPConnection("127.0.0.1", self.rest_port, timeout=timeout)
+        connection = http.client.HTTPConnection(self.host, self.rest_port, timeout=timeout)
         try:
             connection.request(method, path, body,
                                {"Content-Type": "application/json"} if body else {})
@@ -289,7 +296,7 @@ class Node:
         return json.loads(text) if code == 200 else None
 
     def connect(self, timeout=2):
-        connection = psycopg2.connect(host="127.0.0.1", port=self.pg_port, user="postgres",
+        connection = psycopg2.connect(host=self.host, port=self.pg_port, user="postgres",
                                       password=PASSWORD, dbname="postgres",
                                       connect_timeout=timeout)
         connection.autocommit = True
@@ -322,7 +329,9 @@ class Cluster:
     def __init__(self, holdfast, guard, nodes=3, store=Store, **dcs):
         """store: makes the store of a cluster (Store, or one of consul.py)."""
         self.scope = "demo"
-        self.consul = {}  # more of that section
+        self.network = "127.0.0.1/32"  # who may connect
+        self.consul = {}  # more of that section, and of `postgresql`
+        self.postgresql = {}
         self.password = PASSWORD
         self.dcs = {"ttl": 2, "loop_wait": 0.5, "retry_timeout": 0.5,
                     "postgresql": {"use_pg_rewind": True}}
@@ -344,6 +353,13 @@ class Cluster:
         if self.user is None:
             return {}
         return {"user": self.user.pw_uid, "group": self.user.pw_gid, "extra_groups": []}
+
+    def as_user(self):
+        """The words before a command that root has to begin."""
+        if self.user is None:
+            return []
+        return ["setpriv", f"--reuid={self.user.pw_uid}", f"--regid={self.user.pw_gid}",
+                "--clear-groups"]
 
     def give(self, directory):
         if self.user is not None:
@@ -390,9 +406,10 @@ class Cluster:
             return found if len(found) >= count else None
         return wait_for(streaming, f"{count} streaming replicas of {primary.name}", timeout)
 
-    def logs(self):
+    def logs(self, lines=150):
+        """The last lines of everything that logs; None: all of them."""
         parts = []
         for path in [os.path.join(self.dir, "store.log")] + [n.log for n in self.nodes]:
             text = read_file(path).decode(errors="replace").splitlines()
-            parts.append(f"==== {path}\n" + "\n".join(text[-150:]))
+            parts.append(f"==== {path}\n" + "\n".join(text[-(lines or 0):]))
         return "\n".join(parts)

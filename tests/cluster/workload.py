@@ -19,7 +19,7 @@ _bases = itertools.count(ROWS_MAX, ROWS_MAX)
 
 def dsn_of(nodes, **options):
     """A multi-host connection string that finds the server that accepts writes."""
-    hosts = ",".join("127.0.0.1" for _ in nodes)
+    hosts = ",".join(n.host for n in nodes)
     ports = ",".join(str(n.pg_port) for n in nodes)
     text = (f"host={hosts} port={ports} user=postgres dbname=postgres connect_timeout=2 "
             "target_session_attrs=read-write")
