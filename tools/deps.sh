@@ -15,7 +15,7 @@ set -eu
 build='gcc libc6-dev binutils make meson ninja-build pkg-config libuv1-dev libpq-dev
 libcurl4-openssl-dev libmicrohttpd-dev libjansson-dev libyaml-dev libsqlite3-dev libsmartcols-dev
 libssl-dev libcmocka-dev postgresql-15 python3 python3-pytest python3-psycopg2
-clang libclang-rt-14-dev systemd iproute2 util-linux'
+clang libclang-rt-14-dev systemd iproute2 util-linux spin bind9-dnsutils'
 lint='clang-format clang-tidy cppcheck valgrind'
 createcluster=/etc/postgresql-common/createcluster.conf
 

@@ -315,7 +315,10 @@ static enum err parts_begin(struct agent *agent, struct err_detail *detail)
     bool fits = str_format(session_name, sizeof(session_name), "%s-%s", agent->config->scope,
                            agent->config->name);
     ASSERT(fits); /* both are at most NAME_SIZE */
-    const struct dcs_place_user user = {.base = agent->config->base, .name = session_name};
+    const struct dcs_place_user user = {.base = agent->config->base,
+                                        .name = session_name,
+                                        .scope = agent->config->scope,
+                                        .member = agent->core_config.name};
     err = dcs_place_open(&agent->loop, &agent->config->store, &user, &agent->dcs, detail);
     if (err != ERR_OK) {
         return err;

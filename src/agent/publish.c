@@ -225,6 +225,36 @@ static void history_publish(struct agent *agent)
     ASSERT(queued == 0);
 }
 
+/* ---- the store's catalogue of services ---- */
+
+/* What neither runs nor is stopped says nothing: what was announced stands. */
+static void announce(struct agent *agent)
+{
+    struct member_info info;
+    if (agent->facts.asked_at.ms == 0) {
+        return;
+    }
+    member_info_make(agent, false, &info);
+    struct dcs_announcement announcement = {
+        .role = info.role, .host = info.host, .port = info.port, .api_url = info.api_url};
+    bool running = str_equal(info.state, "running") || str_equal(info.state, "streaming");
+    bool known = str_equal(info.role, "primary") || str_equal(info.role, "replica") ||
+                 str_equal(info.role, "standby_leader");
+    if (str_equal(info.state, "stopped")) {
+        announcement.role = "";
+    } else if (!running || !known ||
+               !member_url_host(info.conn_url, info.host, sizeof(info.host), &info.port)) {
+        return;
+    }
+    announcement.port = info.port;
+    const struct core_leader_key *leader = &agent->core.cluster.leader;
+    if (core_is_leader(&agent->core, mono_now()) &&
+        str_equal(leader->name, agent->core_config.name)) {
+        announcement.leader_version = leader->version;
+    }
+    dcs_announce(agent->dcs, &announcement);
+}
+
 /* ---- all of them ---- */
 
 void publish_changed(struct agent *agent)
@@ -232,6 +262,7 @@ void publish_changed(struct agent *agent)
     if (agent->exiting || agent->pg == NULL || !store_view_reachable(agent)) {
         return;
     }
+    announce(agent);
     member_publish(agent);
     if (core_is_leader(&agent->core, mono_now())) {
         status_publish(agent);
@@ -248,6 +279,7 @@ bool publish_leave(struct agent *agent)
         agent->publish.member.active) {
         return false;
     }
+    announce(agent);
     slot_write(agent, &agent->publish.member, DCS_OP_ATTACH, member_text(agent, true));
     return true;
 }

@@ -366,6 +366,7 @@ static void handle_closed(void *arg)
     void (*closed_cb)(void *) = consul->closed_cb;
     void *closed_arg = consul->closed_arg;
     strings_free(consul);
+    consul_service_fini(consul);
     free(consul);
     if (closed_cb != NULL) {
         closed_cb(closed_arg);
@@ -397,6 +398,7 @@ static void consul_close(struct dcs *dcs, void (*closed_cb)(void *), void *arg)
     uv_close((uv_handle_t *)&consul->retry, timer_closed);
     uv_close((uv_handle_t *)&consul->watch.retry, timer_closed);
     uv_close((uv_handle_t *)&consul->session.keepalive, timer_closed);
+    uv_close((uv_handle_t *)&consul->service.retry, timer_closed);
 }
 
 /* ---- opening ---- */
@@ -407,6 +409,7 @@ static const struct dcs_ops consul_ops = {
     .watch = consul_watch,
     .session_set_ttl = set_ttl,
     .session_id = session_id,
+    .announce = consul_service_announce,
     .close = consul_close,
 };
 
@@ -515,6 +518,9 @@ enum err dcs_consul_open(uv_loop_t *loop, const struct dcs_consul_options *optio
     timer_begin(consul, &consul->retry);
     timer_begin(consul, &consul->watch.retry);
     timer_begin(consul, &consul->session.keepalive);
+    timer_begin(consul, &consul->service.retry);
+    consul_service_init(consul, options->scope, options->name);
+    consul_service_configure(consul, options->config);
     *out_dcs = &consul->dcs;
     return ERR_OK;
 }
@@ -532,4 +538,5 @@ void dcs_consul_reload(struct dcs *dcs, const struct dcs_consul_config *config)
         consul->dc = copy(config->dc);
     }
     consul->consistent = config->consistent;
+    consul_service_configure(consul, config);
 }

@@ -18,6 +18,8 @@ struct dcs_consul_options {
     const struct dcs_consul_config *config;
     const char *base;         /* "/service/demo" */
     const char *session_name; /* for people: "demo-n1" */
+    const char *scope;        /* of the service in the catalogue; NULL: none */
+    const char *name;         /* of this node in it; NULL: none */
     bool observer;            /* writes nothing by itself: no mark of the store's identity */
     int64_t
         session_ttl_min_ms; /* 0: 15 s. Consul keeps a session up to twice as long as it says, so
@@ -29,7 +31,7 @@ struct dcs_consul_options {
 enum err dcs_consul_open(uv_loop_t *loop, const struct dcs_consul_options *options,
                          struct dcs **out_dcs, struct err_detail *detail) MUST_CHECK;
 
-/* What may change while the client runs: token, dc, consistent. */
+/* What may change while the client runs: token, dc, consistent, and all about the service. */
 void dcs_consul_reload(struct dcs *dcs, const struct dcs_consul_config *config);
 
 #endif

@@ -2,7 +2,7 @@
  *
  * Purpose    consul.c has the contract, consul_ask.c the way to Consul and what a status means,
  *            consul_read.c what a prefix holds, consul_watch.c the blocking queries,
- *            consul_session.c the session.
+ *            consul_session.c the session, consul_service.c the catalogue.
  * Ownership  struct consul is freed when all of its handles are closed.
  * Callbacks  a consul_answer_cb comes on a later turn, and not at all after dcs_close.
  * Threads    loop thread only.
@@ -39,6 +39,28 @@ struct consul_session {
     uv_timer_t keepalive;
 };
 
+struct consul_service {
+    bool on;        /* register_service */
+    char name[256]; /* "": the scope gives none */
+    char id[2 * NAME_SIZE + 2];
+    char **tags;
+    size_t tag_count;
+    char *check_interval;
+    char *check_tls_server_name;
+    char *wanted;      /* the body as it should be registered; NULL: not at all */
+    char role_tag[32]; /* of wanted */
+    uint64_t leader_version;
+    char *sending;    /* the body of the registration under way */
+    char *registered; /* the body that Consul's agent took last; NULL: none that we know of */
+    bool asking;
+    bool watching;
+    bool correcting;
+    bool told;
+    uint64_t index; /* of the catalogue's last answer; 0: all is wanted */
+    unsigned failures;
+    uv_timer_t retry;
+};
+
 struct consul {
     struct dcs dcs;
     uv_loop_t *loop;
@@ -66,9 +88,10 @@ struct consul {
     uint64_t nonce;
     bool marking;              /* the mark is being written */
     uint64_t told_revision;    /* of the last snapshot that was read */
-    uint64_t told_fingerprint; /* of its keys and versions */
+    uint64_t told_fingerprint; /* of its keys, versions and values */
     struct consul_watch watch;
     struct consul_session session;
+    struct consul_service service;
 };
 
 static inline struct consul *consul_of(const struct dcs *dcs)
@@ -138,6 +161,15 @@ void consul_watch_start(struct consul *consul);
 void consul_session_need(struct consul *consul);
 void consul_session_lost(struct consul *consul);
 void consul_session_set_ttl(struct consul *consul, int64_t ttl_ms);
+
+/* ---- consul_service.c ---- */
+
+/* Before configure; scope and name make the service's name and id. */
+void consul_service_init(struct consul *consul, const char *scope, const char *name);
+void consul_service_configure(struct consul *consul, const struct dcs_consul_config *config);
+void consul_service_announce(struct dcs *dcs, const struct dcs_announcement *announcement);
+void consul_service_retry(uv_timer_t *timer);
+void consul_service_fini(struct consul *consul);
 
 /* ---- consul.c ---- */
 

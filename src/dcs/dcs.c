@@ -57,6 +57,14 @@ const char *dcs_session_id(const struct dcs *dcs)
     return id;
 }
 
+void dcs_announce(struct dcs *dcs, const struct dcs_announcement *announcement)
+{
+    ASSERT(announcement->role != NULL);
+    if (dcs->ops->announce != NULL) {
+        dcs->ops->announce(dcs, announcement);
+    }
+}
+
 void dcs_close(struct dcs *dcs, void (*closed_cb)(void *arg), void *arg)
 {
     ASSERT(dcs != NULL);

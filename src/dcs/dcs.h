@@ -119,6 +119,20 @@ void dcs_session_set_ttl(struct dcs *dcs, int64_t ttl_ms);
 /* The id of the session in force, "" when there is none now. */
 const char *dcs_session_id(const struct dcs *dcs);
 
+/* What this node is to those who look for it in the store's own catalogue of services. */
+struct dcs_announcement {
+    const char *role; /* "primary", "replica", "standby_leader"; "": it is not to be found there */
+    const char *host; /* of PostgreSQL */
+    uint16_t port;
+    const char *api_url;
+    uint64_t leader_version; /* the version of `leader` while this node holds the lease; else 0 */
+};
+
+/* Tells the catalogue, of a store that has one and where the configuration asks for it; nothing else
+ * rests on it, and nobody hears of its failure but the log. Level-triggered: the last word counts, the
+ * same again costs little. Whoever leads also sees to it that no other node is named as the leader. */
+void dcs_announce(struct dcs *dcs, const struct dcs_announcement *announcement);
+
 /* Ends everything; callbacks under way fire with ERR_CANCELED or ERR_IN_DOUBT on a later loop turn,
  * then closed_cb, after which the memory is gone. */
 void dcs_close(struct dcs *dcs, void (*closed_cb)(void *arg), void *arg);
@@ -140,6 +154,7 @@ struct dcs_ops {
     void (*watch)(struct dcs *, dcs_watch_cb, void *arg);
     void (*session_set_ttl)(struct dcs *, int64_t ttl_ms);
     const char *(*session_id)(const struct dcs *);
+    void (*announce)(struct dcs *, const struct dcs_announcement *); /* NULL: no catalogue */
     void (*close)(struct dcs *, void (*closed_cb)(void *), void *arg);
 };
 

@@ -21,6 +21,8 @@ enum err dcs_place_open(uv_loop_t *loop, const struct dcs_place *place,
     const struct dcs_consul_options options = {.config = &place->consul,
                                                .base = user->base,
                                                .session_name = user->name,
+                                               .scope = user->scope,
+                                               .name = user->member,
                                                .observer = user->observer};
     return dcs_consul_open(loop, &options, out_dcs, detail);
 }

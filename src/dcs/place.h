@@ -21,9 +21,12 @@ struct dcs_place {
 };
 
 struct dcs_place_user {
-    const char *base; /* "/service/demo" */
-    const char *name; /* for people who look at sessions: "demo-n1" */
-    bool observer;    /* only looks, or carries out one order; keeps nothing */
+    const char *base;  /* "/service/demo" */
+    const char *name;  /* for people who look at sessions: "demo-n1" */
+    const char *scope; /* "demo", and... */
+    const char
+        *member;   /* ..."n1": what the node is called in the store's catalogue; NULL: nothing */
+    bool observer; /* only looks, or carries out one order; keeps nothing */
 };
 
 /* ERR_INVALID when it cannot be used; one that is not there yet is retried for ever. */
@@ -34,7 +37,7 @@ enum err dcs_place_open(uv_loop_t *loop, const struct dcs_place *place,
 /* Whether a client of the one may go on as a client of the other by dcs_place_reload. */
 bool dcs_place_same(const struct dcs_place *a, const struct dcs_place *b);
 
-/* place must be the same but for what may change: token, dc, consistency. */
+/* place must be the same but for what may change: token, dc, consistency, and all about the service. */
 void dcs_place_reload(struct dcs *dcs, const struct dcs_place *place);
 
 #endif

@@ -32,10 +32,12 @@ def pytest_runtest_makereport(item, call):
 
 @pytest.fixture(scope="module")
 def place(request):
-    """The cluster of all tests of a file; each begins with place.settle()."""
+    """The cluster of all tests of a file; each begins with place.settle(). CONSUL: more of that section of
+    the configuration."""
     made = field.Field(
         os.path.abspath(os.environ.get("HOLDFAST_BINARY", ROOT / "build/holdfast")),
         os.path.abspath(os.environ.get("HOLDFAST_GUARD_BINARY", ROOT / "build/holdfast-guard")))
+    made.cluster.consul.update(getattr(request.module, "CONSUL", {}))
     request.module.made_field = made
     request.addfinalizer(made.close)
     made.start()

@@ -27,6 +27,7 @@ LIBC = ctypes.CDLL(None, use_errno=True)
 CLONE_NEWNET = 0x40000000
 HTTP, DNS, RPC, SERF = 8500, 8600, 8300, 8301
 LOST = {"loss": 1000}
+NODES, SERVERS = ("n1", "n2", "n3"), ("c1", "c2", "c3")
 
 
 def run(*words):

@@ -23,10 +23,9 @@ import time
 import field as field_module
 import steps
 from clients import Clients
-from field import LOST, TTL_S
+from field import LOST, NODES, SERVERS, TTL_S
 from harness import is_alive, kill_pids, wait_for
 
-NODES, SERVERS = ("n1", "n2", "n3"), ("c1", "c2", "c3")
 PRIMARY_S = 3 * TTL_S + 5  # INV-7
 START_S = 4  # what PostgreSQL may need beside it: a crash recovery on a busy machine
 FROZEN_GRACE_S = 0.15  # INV-4: between a machine's thaw and its guard's first run
