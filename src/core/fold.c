@@ -102,6 +102,9 @@ static void fold_cluster(struct core *core, const struct core_cluster *cluster)
     if (cluster->config_version != core->cluster.config_version) {
         core->start_failures = 0; /* what ended the server may be mended */
     }
+    if (core->cluster.reachable != TRI_YES) {
+        core->store_back_at = core->now;
+    }
     core->cluster = *cluster;
     core->store_id = cluster->store_id;
     lease_revision(core, cluster->revision);

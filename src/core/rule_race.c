@@ -82,13 +82,15 @@ static struct mono race_end(const struct core *core)
     return lease_wait_end(core);
 }
 
-/* From when on answers about positions count. */
+/* From when on answers about positions count. Who was cut off from the store may have been cut off
+ * from the others as well: their silence of then says nothing (INV-8). */
 static struct mono race_from(const struct core *core)
 {
     ASSERT(core != NULL);
     int64_t ttl_ms = core->cluster.settings.ttl_ms;
     struct mono end = race_end(core);
     struct mono start = lease_released(core) ? end : mono_add(end, -(ttl_ms / 4));
+    start = mono_max(start, core->store_back_at);
     return mono_max(start, mono_add(core->now, -(ttl_ms / 2)));
 }
 

@@ -112,6 +112,7 @@ struct core {
     struct wall wall;
     struct mono trusted_from;  /* older facts are unknown (L12) */
     struct mono store_seen_at; /* last read or push that was answered or failed: an observation */
+    struct mono store_back_at; /* since when it has answered without a failure between */
     struct mono no_acquire_until; /* L8 */
     struct mono read_from;   /* a linearizable read begun at or after this is wanted; NEVER: none */
     struct mono linear_at;   /* when the last successful linearizable read was begun */
