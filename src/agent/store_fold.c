@@ -38,6 +38,13 @@ static struct store_key key_copy(const struct dcs_item *item)
     return key;
 }
 
+/* A store that was put back may come to the same version again with another value. */
+static bool same_value(const struct store_key *key, const struct dcs_item *item)
+{
+    return key->version == item->version && key->value_size == item->value_size &&
+           memcmp(key->value, item->value, item->value_size) == 0;
+}
+
 /* Calls gone for keys that vanished; what stays the same is carried over. */
 static void keys_replace(struct store_view *view, const struct dcs_snapshot *snapshot,
                          void (*gone)(struct store_view *view, const char *key))
@@ -52,7 +59,7 @@ static void keys_replace(struct store_view *view, const struct dcs_snapshot *sna
             key_fini(&view->keys[old++]);
         }
         bool known = old < view->key_count && str_equal(view->keys[old].key, item->key);
-        if (known && view->keys[old].version == item->version) {
+        if (known && same_value(&view->keys[old], item)) {
             keys[i] = view->keys[old++];
             keys[i].changed = false;
             keys[i].attached = item->attached;

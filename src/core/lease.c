@@ -162,6 +162,8 @@ static void fold_challenge(struct core *core)
     const struct core_cluster *cluster = &core->cluster;
     bool leader_counts = cluster->lease.version == 0; /* L11: only its TTL says anything then */
     if (challenge->seen && challenge->lease_version == cluster->lease.version &&
+        challenge->lease_epoch == cluster->lease.epoch &&
+        challenge->lease_seq == cluster->lease.seq &&
         challenge->failsafe_version == cluster->failsafe.version &&
         (!leader_counts || challenge->leader_version == cluster->leader.version)) {
         return; /* the same version again neither restarts nor shortens the wait (L3) */
@@ -169,6 +171,8 @@ static void fold_challenge(struct core *core)
     *challenge = (struct core_challenge){
         .seen = true,
         .lease_version = cluster->lease.version,
+        .lease_epoch = cluster->lease.epoch,
+        .lease_seq = cluster->lease.seq,
         .failsafe_version = cluster->failsafe.version,
         .leader_version = cluster->leader.version,
         .ttl_ms = cluster->lease.present ? cluster->lease.ttl_ms : lease_ttl_known(core),

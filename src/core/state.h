@@ -66,6 +66,8 @@ struct core_own_lease {
 struct core_challenge {
     bool seen;
     uint64_t lease_version;
+    uint64_t lease_epoch; /* a version may come again in a store that was put back: */
+    uint64_t lease_seq;   /* these two never do */
     uint64_t failsafe_version;
     uint64_t leader_version;
     int64_t ttl_ms;

@@ -104,6 +104,7 @@ static void fill(struct consul_snapshot *out, uint64_t index, uint64_t *out_fing
         const struct consulproto_item *item = &tree->items[i];
         fingerprint = fnv(fingerprint, item->key, strlen(item->key) + 1);
         fingerprint = fnv(fingerprint, &item->index, sizeof(item->index));
+        fingerprint = fnv(fingerprint, item->value, item->value_size);
         if (str_equal(item->key, CONSUL_MARK)) {
             snapshot->store_id = mark_number(item);
             continue;

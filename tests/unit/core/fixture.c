@@ -63,6 +63,8 @@ static void core_common(struct core *core, const char *name)
     core->memory.failsafe = core->cluster.failsafe.names;
     core->challenge = (struct core_challenge){.seen = true,
                                               .lease_version = 20,
+                                              .lease_epoch = 3,
+                                              .lease_seq = 5,
                                               .failsafe_version = 6,
                                               .leader_version = 5,
                                               .ttl_ms = FX_TTL,

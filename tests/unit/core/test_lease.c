@@ -221,6 +221,26 @@ static void l5_rolled_back_store(void **state)
     assert_int_equal(write->u.lease.lease_version, 12);
 }
 
+/* The store was put back while we did not see it, and has come to the same number again. */
+static void l5_a_version_that_came_again_is_another_record(void **state)
+{
+    (void)state;
+    reset(fx_race);
+    struct core_event event = {.type = CORE_EVENT_CLUSTER};
+    event.u.cluster = core.cluster;
+    event.u.cluster.lease.epoch = 4;
+    event.u.cluster.lease.seq = 1;
+    event.u.cluster.asked_at = core.now;
+    fx_step(&core, &event, 1, &plan);
+    assert_int_equal(core.challenge.since.ms, core.now.ms);
+    for (int i = 0; i < FX_TTL; i++) {
+        for (uint32_t a = 0; a < plan.count; a++) {
+            assert_int_not_equal(plan.action[a].type, CORE_ACTION_LEASE_WRITE);
+        }
+        fx_tick(&core, 1, &plan);
+    }
+}
+
 static void l5_late_answers_are_no_rollback(void **state)
 {
     (void)state;
@@ -535,6 +555,7 @@ int main(void)
         cmocka_unit_test(l4_missing_leader_key_is_no_release),
         cmocka_unit_test(l4_deadline_is_zero_before_a_release_is_sent),
         cmocka_unit_test(l5_rolled_back_store),
+        cmocka_unit_test(l5_a_version_that_came_again_is_another_record),
         cmocka_unit_test(l5_late_answers_are_no_rollback),
         cmocka_unit_test(l6_in_doubt_is_read_again),
         cmocka_unit_test(l6_another_seq_is_no_proof),
