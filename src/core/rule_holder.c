@@ -39,9 +39,14 @@ static bool primary_data(const struct core *core)
     UNREACHABLE();
 }
 
-static bool other_could_lead(const struct core *core)
+/* Somebody else who could lead, in a cluster whose identity is in the store: while that is to be
+ * written anew, only this node can do it (L5). */
+static bool heirs(const struct core *core)
 {
     ASSERT(core != NULL);
+    if (core->cluster.initialize != CORE_INITIALIZE_DONE) {
+        return false;
+    }
     for (uint32_t i = 0; i < core->cluster.member_count; i++) {
         const struct core_member *member = &core->cluster.member[i];
         if (!view_me(core, member->name) && member->running && !member->nofailover &&
@@ -67,8 +72,7 @@ bool core_rule_holder_start_timeout(const struct core *core, struct core_plan *p
     const struct core_pending *pending = &core->pending[CORE_TARGET_POSTGRES];
     int64_t limit_ms = core->cluster.settings.primary_start_timeout_ms;
     if (!holds(core) || !pending->active || pending->type != CORE_ACTION_START_PRIMARY ||
-        mono_sub(core->now, pending->started_at) < limit_ms || !other_could_lead(core) ||
-        !can_release(core)) {
+        mono_sub(core->now, pending->started_at) < limit_ms || !heirs(core) || !can_release(core)) {
         return false; /* without an heir, or a store to name one, the start goes on */
     }
     (void)plan_add(plan, CORE_ACTION_STOP_HARD);
@@ -81,9 +85,8 @@ bool core_rule_holder_release(const struct core *core, struct core_plan *plan)
     bool replica = view_replica(core) && core->primary_failed; /* it can write nothing either */
     bool unguarded = core->guard_lost_at.ms != INT64_MAX &&
                      mono_sub(core->now, core->guard_lost_at) >= core->own.ttl_ms / 2;
-    bool heirs = other_could_lead(core) && core->cluster.initialize == CORE_INITIALIZE_DONE;
-    bool unable = heirs && (core->primary_failed || unguarded ||
-                            core->cluster.settings.primary_start_timeout_ms == 0);
+    bool unable = heirs(core) && (core->primary_failed || unguarded ||
+                                  core->cluster.settings.primary_start_timeout_ms == 0);
     bool unusable = core->postgres.datadir != CORE_DATADIR_USABLE &&
                     core->postgres.datadir != CORE_DATADIR_UNKNOWN;
     if (!holds(core) || core->handover.active || !(view_stopped(core) || replica) ||

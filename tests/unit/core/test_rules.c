@@ -438,6 +438,9 @@ static void rule_holder_start_timeout(void **state)
         .active = true, .type = CORE_ACTION_START_PRIMARY, .started_at = {FX_NOW - 5000}};
     core.cluster.settings.primary_start_timeout_ms = 5000;
     EXPECT_ACTION(&core, HOLDER_START_TIMEOUT, STOP_HARD);
+    core.cluster.initialize = CORE_INITIALIZE_ABSENT; /* a wiped store: no release would follow */
+    core_decide(&core, &plan);
+    assert_int_not_equal(plan.reason, CORE_REASON_HOLDER_START_TIMEOUT);
 }
 
 static void rule_holder_release(void **state)
