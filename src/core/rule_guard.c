@@ -40,15 +40,18 @@ bool core_rule_disarm_for_pause(const struct core *core, struct core_plan *plan)
     return true;
 }
 
-/* Not while we hold the lease: a restart in place follows; but a fence that has begun is ended by it
+/* A server that is being stopped is gone when it has ended: one that was told to rise before may still
+ * do so. Not while we hold the lease: a restart in place follows; but a fence that has begun is ended by it
  * even then, for a guard that fences starts nothing. */
 bool core_rule_disarm(const struct core *core, struct core_plan *plan)
 {
     ASSERT(core != NULL);
-    bool gone = view_stopped(core) || view_replica(core);
     bool holder = lease_valid(core) && !core->own.surrendered && !core->leaving &&
                   !(core->guard.fenced && view_stopped(core));
     const struct core_pending *postgres = &core->pending[CORE_TARGET_POSTGRES];
+    bool stopping = postgres->active && (postgres->type == CORE_ACTION_STOP_FAST ||
+                                         postgres->type == CORE_ACTION_STOP_HARD);
+    bool gone = view_stopped(core) || (view_replica(core) && !stopping);
     bool rising = postgres->active && (postgres->type == CORE_ACTION_START_PRIMARY ||
                                        postgres->type == CORE_ACTION_PROMOTE);
     if (!core->guard.armed || holder || !gone || rising || !view_free(core, CORE_TARGET_GUARD)) {

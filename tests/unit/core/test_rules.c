@@ -288,6 +288,15 @@ static void rule_disarm(void **state)
     core.postgres.primary = TRI_UNKNOWN;
     core_decide(&core, &plan);
     assert_int_not_equal(plan.reason, CORE_REASON_DISARM);
+    fx_replica(&core); /* it was being promoted when the stop came */
+    core.guard.armed = true;
+    core.guard.armed_epoch = 2;
+    core.leaving = true;
+    EXPECT_ACTION(&core, DISARM, DISARM);
+    core.pending[CORE_TARGET_POSTGRES] =
+        (struct core_pending){.active = true, .type = CORE_ACTION_STOP_FAST};
+    core_decide(&core, &plan);
+    assert_int_not_equal(plan.reason, CORE_REASON_DISARM);
 }
 
 static void rule_probe(void **state)
