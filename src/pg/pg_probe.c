@@ -384,8 +384,6 @@ static void offline(struct pg *pg)
         facts->accepting = TRI_NO;
         facts->primary = TRI_NO;
     } else if (facts->process == TRI_YES) {
-        bool same = pg->look.start_ticks == pg->start_ticks && before->primary != TRI_UNKNOWN &&
-                    before->process == TRI_YES && before->accepting != TRI_NO;
         if (pg->look.status != PGCONF_PID_READY && !pg->look.orphan) {
             facts->accepting = TRI_NO;
         }
@@ -394,8 +392,8 @@ static void offline(struct pg *pg)
             facts->primary = TRI_UNKNOWN;
         } else if (pg->look.standby_signal) {
             facts->primary = TRI_NO; /* removed before the first write after recovery */
-        } else if ((same && before->primary == TRI_YES) || facts->accepting == TRI_NO) {
-            facts->primary = TRI_YES; /* as before, or starting without a signal file */
+        } else if (facts->datadir == CORE_DATADIR_USABLE || facts->accepting == TRI_NO) {
+            facts->primary = TRI_YES; /* a standby has that file as long as it is one */
         }
     }
     if (pg_child_running(&pg->probe_child)) {

@@ -616,7 +616,22 @@ static void test_idle_cost(struct node *node)
                  (double)(mono_now().ms - t0) / rounds);
 }
 
-static void test_adopt(struct node *node)
+/* An agent that starts beside a server that hangs has only its files to tell its role by (INV-1). */
+static void test_adopt_hanging(struct node *node, enum tri primary)
+{
+    pid_t pid = node->pid;
+    node_destroy(node);
+    CHECK(kill(pid, SIGSTOP) == 0);
+    node_create(node);
+    struct core_postgres facts = facts_of(node);
+    CHECK(facts.process == TRI_YES && facts.accepting == TRI_UNKNOWN);
+    CHECK(facts.primary == primary);
+    CHECK(kill(pid, SIGCONT) == 0);
+    facts = facts_until(node, primary == TRI_YES ? is_primary : is_streaming);
+    (void)printf("adoption of hanging %s: ok\n", node->name);
+}
+
+static void test_adopt(struct node *node, enum tri primary)
 {
     pid_t pid = node->pid;
     int starts = node->starts;
@@ -628,6 +643,7 @@ static void test_adopt(struct node *node)
     CHECK(facts.accepting == TRI_YES && facts.incarnation == incarnation);
     CHECK(node->pid == pid && node->starts == starts);
     (void)printf("adoption of %s: ok\n", node->name);
+    test_adopt_hanging(node, primary);
 }
 
 static void test_follow(struct node *node, struct node *upstream)
@@ -843,8 +859,8 @@ static void story(void)
     test_slots(c);
     test_idle_cost(a);
     test_idle_cost(b);
-    test_adopt(a);
-    test_adopt(b);
+    test_adopt(a, TRI_YES);
+    test_adopt(b, TRI_NO);
     test_reconfigure(a);
     test_killed(a);
     test_follow(c, b);
