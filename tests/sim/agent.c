@@ -47,7 +47,8 @@ static void remember(struct sim *sim, int node, const struct core_action *action
     int slot = slot_take(sim);
     sim->slot[slot].u.memory = action->u.memory;
     n->memory_slot = slot;
-    struct ev *ev = world_push(sim, EV_MEMORY_DONE, us_between(sim, 1000, 8000), node);
+    int64_t slow_us = sim->memory_slow_until_us > sim->now_us ? 4 * SECOND_US : 8000;
+    struct ev *ev = world_push(sim, EV_MEMORY_DONE, us_between(sim, 1000, slow_us), node);
     ev->gen = n->agent.gen;
     ev->id = action->id;
     ev->slot = slot;
@@ -299,6 +300,9 @@ void agent_kill(struct sim *sim, int node)
     struct agent *agent = &n->agent;
     if (!agent->alive) {
         return;
+    }
+    if (n->pg.job.active && n->pg.job.type == CORE_ACTION_PROMOTE) {
+        mark(sim, MARK_AGENT_LOST_RISING);
     }
     agent->alive = false;
     agent->gen++;

@@ -52,8 +52,13 @@ static void check_acking(struct sim *sim, int node)
  * reads that another one holds. */
 static void check_away(struct sim *sim, int node)
 {
-    const struct witness *w = &sim->node[node].witness;
+    struct witness *w = &sim->node[node].witness;
     bool ending = sim->node[node].pg.state != PG_UP;
+    struct core_postgres facts;
+    postgres_facts(sim, node, &facts);
+    if (w->away_seen_us != 0 && facts.primary == TRI_UNKNOWN) {
+        w->away_seen_us = sim->now_us; /* it cannot know yet what it runs */
+    }
     if (w->away_seen_us != 0 && sim->now_us > w->away_seen_us + AWAY_US && !ending &&
         agent_runs(sim, node)) {
         check_fail(sim, node, "INV-1", "another holds by a person's order, and this one runs on");
@@ -97,8 +102,13 @@ static void see_cluster(struct sim *sim, int node, const struct core_cluster *cl
     if (other || cluster->revision != w->seen_revision) {
         w->seen_revision_ms = now_ms;
     }
-    if (other || cluster->lease.version != w->seen_lease.version ||
-        cluster->revision < w->seen_revision) {
+    bool same_number = !other && cluster->lease.version == w->seen_lease.version;
+    bool again = same_number && (cluster->lease.epoch != w->seen_lease.epoch ||
+                                 cluster->lease.seq != w->seen_lease.seq);
+    if (again) {
+        mark(sim, MARK_VERSION_AGAIN);
+    }
+    if (!same_number || again || cluster->revision < w->seen_revision) {
         w->seen_ms = now_ms;
     }
     if (other || cluster->failsafe.version != w->seen_failsafe.version) {
@@ -409,6 +419,92 @@ static void check_overlap(struct sim *sim, int node, const struct core_lease_rec
     }
 }
 
+static bool young(const struct sim *sim, int node)
+{
+    return sim->node[node].agent.core.no_acquire_until.ms > node_ms(sim, node) - 500;
+}
+
+static void mark_giver(struct sim *sim, int giver)
+{
+    const struct node *n = &sim->node[giver];
+    if (!n->up) {
+        mark(sim, MARK_TAKEOVER_OLD_OFF);
+    } else if (n->frozen_until_us > sim->now_us) {
+        mark(sim, MARK_TAKEOVER_OLD_FROZEN);
+    }
+    if (n->agent.alive && mono_before(n->agent.core.own.written_at, n->agent.core.own.proven_at)) {
+        mark(sim, MARK_PROMISES_THEN_LOST);
+    }
+}
+
+static void mark_takeover(struct sim *sim, int node, const struct core_lease_record *before)
+{
+    const struct node *n = &sim->node[node];
+    int giver = before->present ? node_find(sim, before->holder) : NOBODY;
+    if (!before->present || (giver == node && before->state == CORE_LEASE_HELD)) {
+        mark(sim, MARK_WRITTEN_ANEW);
+        return;
+    }
+    switch (before->state) {
+    case CORE_LEASE_RELEASED:
+        mark(sim, MARK_TAKEOVER_RELEASED);
+        break;
+    case CORE_LEASE_HANDING_TO:
+        mark(sim, strcmp(before->to, n->name) == 0 ? MARK_TAKEOVER_HANDED
+                  : giver == node                  ? MARK_HANDED_TAKEN_BACK
+                                                   : MARK_HANDED_TO_THIRD);
+        break;
+    case CORE_LEASE_HELD:
+        mark(sim, before->armed ? MARK_TAKEOVER_AFTER_TTL : MARK_TAKEOVER_UNARMED);
+        break;
+    }
+    if (giver != NOBODY && giver != node) {
+        mark_giver(sim, giver);
+    }
+    if (n->witness.promised_until_us <= sim->now_us &&
+        n->witness.promised_until_us > sim->now_us - SECOND_US) {
+        mark(sim, MARK_TAKEOVER_AFTER_PROMISE);
+    }
+    if (young(sim, node)) {
+        mark(sim, MARK_TAKEOVER_YOUNG_AGENT);
+    }
+    if (sim->list_changed_us > sim->now_us - 5 * SECOND_US) {
+        mark(sim, MARK_TAKEOVER_NEW_LIST);
+    }
+    if (sim->nodes == 7) {
+        mark(sim, MARK_TAKEOVER_OF_SEVEN);
+    }
+}
+
+/* What kind of write it was, and whether anybody still waited for it. */
+static void mark_write(struct sim *sim, int node, const struct call *call,
+                       const struct core_lease_record *before)
+{
+    const struct witness *w = &sim->node[node].witness;
+    const struct core_lease_write *write = &call->action.u.lease;
+    bool late = node_ms(sim, node) > call->sent_ms + write->timeout_ms;
+    bool held = write->record.state == CORE_LEASE_HELD;
+    bool renewal = held && write->record.epoch == w->lease_epoch;
+    if (late) {
+        mark(sim, !held ? MARK_GIVE_LATE : renewal ? MARK_RENEW_LATE : MARK_ACQUIRE_LATE);
+    }
+    if (!renewal) {
+        if (held && write->leader_version == 0) {
+            mark(sim, MARK_TAKEOVER_NO_LEADER_KEY);
+        }
+        return;
+    }
+    if (w->lease_end_ms <= node_ms(sim, node)) {
+        mark(sim, MARK_RENEW_NO_TIME_LEFT);
+    }
+    if (write->record.ttl_ms != before->ttl_ms) {
+        mark(sim, write->record.ttl_ms < before->ttl_ms ? MARK_TTL_LOWERED : MARK_TTL_RAISED);
+    }
+    if (write->record.armed != before->armed) {
+        mark(sim, write->record.armed ? MARK_RESUME_WRITTEN : MARK_PAUSE_WRITTEN);
+    }
+}
+
 static void lease_taken(struct sim *sim, int node, const struct core_lease_record *record,
                         const struct core_lease_record *before)
 {
@@ -421,6 +517,7 @@ static void lease_taken(struct sim *sim, int node, const struct core_lease_recor
         check_fail(sim, node, "INV-1", "an epoch is used again");
     }
     sim->stats->takeovers++;
+    mark_takeover(sim, node, before);
     /* A person may order away what a crash left behind; by itself a handoff loses nothing. */
     bool ordered = strcmp(sim->store.data.failover.candidate, sim->node[node].name) == 0;
     int giver = before->present ? node_find(sim, before->holder) : NOBODY;
@@ -436,6 +533,7 @@ void check_lease_applied(struct sim *sim, int node, const struct call *call,
     struct node *n = &sim->node[node];
     struct witness *w = &n->witness;
     const struct core_lease_record *record = &call->action.u.lease.record;
+    mark_write(sim, node, call, before);
     if (strcmp(record->holder, n->name) != 0) {
         check_fail(sim, node, "contract", "writes a lease for somebody else");
     }
@@ -489,6 +587,10 @@ void check_promises(struct sim *sim, int node, const struct ask *ask)
     if (end_ms > w->lease_end_ms) {
         w->lease_end_ms = end_ms;
         sim->stats->promise_leases++;
+        mark(sim, MARK_LEASE_ON_PROMISES);
+        if (sim->node[node].agent.core.memory.failsafe_doubt.count > 0) {
+            mark(sim, MARK_PROMISES_LIST_IN_DOUBT);
+        }
     }
 }
 
@@ -501,6 +603,9 @@ void check_promise_given(struct sim *sim, int node, const struct promise_request
     }
     if (n->agent.pending[CORE_TARGET_LEASE].active) {
         check_fail(sim, node, "INV-1", "promises while its own takeover is under way (L9)");
+    }
+    if (young(sim, node)) {
+        mark(sim, MARK_PROMISE_YOUNG_AGENT);
     }
     /* What survives the agent is the promise itself, or a ttl that every new start waits for. */
     bool on_disk = n->has_memory && strcmp(n->memory.promised_to, request->body.holder) == 0 &&
@@ -580,7 +685,8 @@ static void check_followers(struct sim *sim, int leader)
     for (int i = 0; i < sim->nodes; i++) {
         const struct postgres *pg = &sim->node[i].pg;
         bool follows = pg->state == PG_UP && !pg->primary && pg->streaming;
-        if (i != leader && !follows && !may_stay_away(sim, i, leader)) {
+        bool joined = sim->node[i].join_us + 60 * SECOND_US < sim->now_us;
+        if (i != leader && joined && !follows && !may_stay_away(sim, i, leader)) {
             check_fail(sim, i, "INV-7", "all is healed and a node does not follow the primary");
         }
     }

@@ -120,6 +120,13 @@ static bool crash_node(struct sim *sim, int node)
     }
     int64_t end_us = until(sim, 2000, 60000);
     hard(sim, end_us);
+    for (int i = 0; i < sim->nodes; i++) {
+        const struct job *job = &sim->node[i].pg.job;
+        if (job->active && job->source == node &&
+            (job->type == CORE_ACTION_REWIND || job->type == CORE_ACTION_CLONE)) {
+            mark(sim, MARK_REWIND_LEADER_GONE);
+        }
+    }
     if (n->agent.alive) {
         if (n->memory_slot != NOBODY && rng_chance(&sim->rng, 500)) {
             n->memory = sim->slot[n->memory_slot].u.memory;
@@ -224,6 +231,7 @@ static bool wipe_store(struct sim *sim)
         return false;
     }
     hard(sim, sim->now_us);
+    mark(sim, MARK_WIPE_WITH_HOLDER);
     store_wipe(sim);
     sim->quiet_until_us = sim->now_us + 3 * sim->ttl_max_ms * 1000;
     return true;
@@ -239,6 +247,23 @@ static bool unguarded_primary(const struct sim *sim)
         }
     }
     return sim->settings.pause;
+}
+
+static void mark_rollback(struct sim *sim)
+{
+    const struct store *store = &sim->store;
+    uint32_t now = store->data.failsafe.names.count;
+    uint32_t then = store->saved.failsafe.names.count;
+    int holder = sim->holder;
+    if (then > now) {
+        mark(sim, MARK_ROLLBACK_LONGER_LIST);
+    } else if (then < now) {
+        mark(sim, MARK_ROLLBACK_SHORTER_LIST);
+    }
+    if (holder != NOBODY && sim->node[holder].agent.alive &&
+        core_on_promises(&sim->node[holder].agent.core, (struct mono){node_ms(sim, holder)})) {
+        mark(sim, MARK_ROLLBACK_UNDER_PROMISES);
+    }
 }
 
 static bool hurt_store(struct sim *sim, enum fault fault, int node)
@@ -264,10 +289,15 @@ static bool hurt_store(struct sim *sim, enum fault fault, int node)
             return false;
         }
         hard(sim, sim->now_us);
+        mark_rollback(sim);
         store_rollback(sim);
         return true;
     case FAULT_STORE_WIPE:
         return wipe_store(sim);
+    case FAULT_STORE_REFUSE:
+        store->refuse_until_us = end_us;
+        soft_store(sim, end_us);
+        return true;
     case FAULT_SESSION_EXPIRE:
         store_end_session(sim, node);
         return true;
@@ -299,6 +329,17 @@ static void cut(struct sim *sim, int from, int to, int64_t end_us)
     }
 }
 
+/* Nodes and, last, the store. */
+static int places(const struct sim *sim)
+{
+    return (sim->wide ? NODES_MAX : NODES_NARROW) + 1;
+}
+
+static int place(const struct sim *sim, int number)
+{
+    return number == places(sim) - 1 ? STORE_NODE : number;
+}
+
 static bool hurt_network(struct sim *sim, enum fault fault, int node)
 {
     int64_t end_us = until(sim, 100, rng_chance(&sim->rng, 300) ? 60000 : 10000);
@@ -318,13 +359,17 @@ static bool hurt_network(struct sim *sim, enum fault fault, int node)
             cut(sim, node, i, end_us);
             cut(sim, i, node, end_us);
         }
+        if (node == sim->holder) {
+            mark(sim, MARK_HOLDER_CUT_OFF);
+        }
         return true;
     case FAULT_NET_STORE:
         cut(sim, node, STORE_NODE, end_us);
         cut(sim, STORE_NODE, node, end_us);
         return true;
     case FAULT_NET_ONE_WAY:
-        for (int i = 0; i <= STORE_NODE; i++) {
+        for (int k = 0; k < places(sim); k++) {
+            int i = place(sim, k);
             if (rng_chance(&sim->rng, 500)) {
                 cut(sim, node, i, end_us);
             } else {
@@ -333,10 +378,10 @@ static bool hurt_network(struct sim *sim, enum fault fault, int node)
         }
         return true;
     case FAULT_NET_PARTIAL:
-        for (int i = 0; i <= STORE_NODE; i++) {
-            for (int j = 0; j <= STORE_NODE; j++) {
+        for (int k = 0; k < places(sim); k++) {
+            for (int l = 0; l < places(sim); l++) {
                 if (rng_chance(&sim->rng, 250)) {
-                    cut(sim, i, j, end_us);
+                    cut(sim, place(sim, k), place(sim, l), end_us);
                 }
             }
         }
@@ -387,6 +432,9 @@ static bool write_order(struct sim *sim, bool switchover, int candidate)
         data->failover.scheduled_at.ms = sim->now_us / 1000 + rng_range(&sim->rng, 100, 5000);
     }
     data->failover.version = ++data->revision;
+    if (sim->settings.pause) {
+        mark(sim, MARK_ORDER_IN_PAUSE);
+    }
     store_changed(sim);
     return true;
 }
@@ -401,6 +449,28 @@ static void change_ttl(struct sim *sim)
     sim->settings.retry_timeout_ms = ttl_ms * 2 / 5;
     if (ttl_ms > sim->ttl_max_ms) {
         sim->ttl_max_ms = ttl_ms;
+    }
+    write_settings(sim);
+}
+
+static void edit_config(struct sim *sim)
+{
+    struct core_settings *settings = &sim->settings;
+    switch ((int)rng_range(&sim->rng, 0, 4)) {
+    case 0:
+        settings->failsafe_mode = !settings->failsafe_mode;
+        break;
+    case 1:
+        settings->maximum_lag_on_failover = rng_range(&sim->rng, 0, 1) * 1048576;
+        break;
+    case 2:
+        settings->check_timeline = !settings->check_timeline;
+        break;
+    case 3:
+        settings->primary_start_timeout_ms = rng_range(&sim->rng, 0, 1) * 10000;
+        break;
+    default:
+        settings->use_pg_rewind = !settings->use_pg_rewind;
     }
     write_settings(sim);
 }
@@ -428,6 +498,9 @@ static bool person(struct sim *sim, enum fault fault, int node)
         return true;
     case FAULT_TTL_CHANGE:
         change_ttl(sim);
+        return true;
+    case FAULT_CONFIG_EDIT:
+        edit_config(sim);
         return true;
     case FAULT_LEAVE:
         if (!agent_runs(sim, node)) {
@@ -474,6 +547,9 @@ static bool apply(struct sim *sim, enum fault fault, int node)
         return lose_disk(sim, fault, node);
     case FAULT_DISK_AWAY:
         return hide_disk(sim, node);
+    case FAULT_DISK_SLOW:
+        sim->memory_slow_until_us = until(sim, 1000, 30000);
+        return true;
     default:
         return hurt_postgres(sim, fault, node);
     }
@@ -494,6 +570,10 @@ void faults_inject(struct sim *sim)
         pick -= sim->profile.weight[fault++];
     }
     int node = any_node(sim);
+    ASSERT(sim->faults_drawn < FAULTS_DRAWN_MAX);
+    if (sim->skip[sim->faults_drawn++]) {
+        return;
+    }
     trace_add(sim, node, "FAULT", fault_name((enum fault)fault), 0, 0);
     if (apply(sim, (enum fault)fault, node)) {
         sim->stats->faults[fault]++;
@@ -548,6 +628,14 @@ void faults_choose_profile(struct sim *sim)
     }
     if (sim->settings.pause) {
         weight[FAULT_RESUME] = 6;
+    }
+    if (sim->wide) {
+        weight[FAULT_STORE_REFUSE] = kind == 1 ? 4 : kind > 4 ? 2 : 0;
+        weight[FAULT_DISK_SLOW] = kind == 1 ? 2 : kind > 4 ? 2 : 0;
+    } else {
+        weight[FAULT_STORE_REFUSE] = 0;
+        weight[FAULT_DISK_SLOW] = 0;
+        weight[FAULT_CONFIG_EDIT] = 0;
     }
 }
 

@@ -24,6 +24,14 @@ void guard_facts(const struct sim *sim, int node, struct core_guard *out_facts)
     out_facts->fenced = guard->fenced;
 }
 
+static void mark_fence(struct sim *sim, int node, enum mark stage)
+{
+    mark(sim, stage);
+    if (!agent_runs(sim, node)) {
+        mark(sim, MARK_FENCED_AGENT_AWAY);
+    }
+}
+
 static int64_t stage_ms(const struct core_page *page, bool hard)
 {
     return page->deadline.ms - (hard ? page->ttl_ms / 20 : page->ttl_ms * 3 / 10);
@@ -64,6 +72,7 @@ void guard_on_timer(struct sim *sim, const struct ev *ev)
         if (!n->pg.killed) {
             guard->fenced = true;
             sim->stats->fences++;
+            mark_fence(sim, ev->node, MARK_FENCED_HARD);
             trace_add(sim, ev->node, "guard", "deadline: kills PostgreSQL", n->page.deadline.ms,
                       now_ms);
             check_primary_stopped(sim, ev->node, "the guard (0.95 ttl)", n->page.deadline.ms == 0);
@@ -72,6 +81,7 @@ void guard_on_timer(struct sim *sim, const struct ev *ev)
     } else if (!guard->fenced && now_ms >= stage_ms(&n->page, false)) {
         guard->fenced = true;
         sim->stats->fences++;
+        mark_fence(sim, ev->node, MARK_FENCED_FAST);
         trace_add(sim, ev->node, "guard", "0.7 ttl: interrupts PostgreSQL", n->page.deadline.ms,
                   now_ms);
         check_primary_stopped(sim, ev->node, "the guard (0.7 ttl)", false);
@@ -121,6 +131,9 @@ void guard_on_done(struct sim *sim, const struct ev *ev)
         *guard =
             (struct guard){.alive = true, .gen = guard->gen + 1, .timer_gen = guard->timer_gen + 1};
         trace_add(sim, ev->node, "guard", "replaced", 0, 0);
+        if (postgres_acking(sim, ev->node)) {
+            mark(sim, MARK_GUARD_REPLACED);
+        }
     }
     struct core_event event = {.type = CORE_EVENT_GUARD};
     guard_facts(sim, ev->node, &event.u.guard);

@@ -17,6 +17,9 @@ struct options {
     bool quiet;
     bool table;
     bool every_rule; /* a rule that is never reached is a failure */
+    bool every_mark; /* a situation that is never reached is one */
+    bool hash;
+    const char *skip;
 };
 
 static double cpu_seconds(void)
@@ -28,9 +31,14 @@ static double cpu_seconds(void)
 
 static _Noreturn void usage(void)
 {
-    fprintf(stderr, "usage: sim [--seeds A..B | --seed N] [--hours H] [--trace] [--quiet] "
-                    "[--no-table] [--every-rule]\n  H: virtual hours of each seed (1)\n  "
-                    "--every-rule: fails when a rule of the core was never reached\n");
+    fprintf(stderr, "usage: sim [--seeds A..B | --seed N] [--hours H] [--trace] [--quiet] [--hash] "
+                    "[--no-table]\n           [--every-rule] [--every-mark] [--skip I,J-K,...]\n"
+                    "  H: virtual hours of each seed (1); seeds above 10000: up to seven nodes, "
+                    "every fault\n"
+                    "  --every-rule, --every-mark: fails when a rule of the core, a situation, was "
+                    "never reached\n"
+                    "  --skip: faults that are drawn and not done, by number (shrink.py)\n"
+                    "  --hash: one number for everything that happened\n");
     exit(2);
 }
 
@@ -45,6 +53,27 @@ static void parse_seeds(const char *text, struct options *out)
     if (!str_to_u64(copy, &out->first) || !str_to_u64(dots + 2, &out->last) ||
         out->last < out->first) {
         usage();
+    }
+}
+
+/* "3,7-12" */
+static void parse_skip(const char *text, bool skip[FAULTS_DRAWN_MAX])
+{
+    while (text != NULL && *text != '\0') {
+        char *end = NULL;
+        unsigned long first = strtoul(text, &end, 10);
+        unsigned long last = first;
+        if (*end == '-') {
+            last = strtoul(end + 1, &end, 10);
+        }
+        if (end == text || last < first || last >= FAULTS_DRAWN_MAX ||
+            (*end != ',' && *end != '\0')) {
+            usage();
+        }
+        for (unsigned long i = first; i <= last; i++) {
+            skip[i] = true;
+        }
+        text = *end == ',' ? end + 1 : end;
     }
 }
 
@@ -68,6 +97,12 @@ static struct options parse(int argc, char **argv)
             out.quiet = true;
         } else if (strcmp(argv[i], "--every-rule") == 0) {
             out.every_rule = true;
+        } else if (strcmp(argv[i], "--every-mark") == 0) {
+            out.every_mark = true;
+        } else if (strcmp(argv[i], "--hash") == 0) {
+            out.hash = true;
+        } else if (strcmp(argv[i], "--skip") == 0 && more) {
+            out.skip = argv[++i];
         } else if (strcmp(argv[i], "--no-table") == 0) {
             out.table = false;
         } else {
@@ -144,9 +179,29 @@ static void report(const struct stats *stats, const struct options *options, dou
     printf("lost (async) bytes %" PRIu64 "\n", stats->lost_bytes);
     printf("rules reached      %d of %d; rules x fault kinds: %d of %d\n", reached,
            (int)CORE_REASON_COUNT, cells, (int)CORE_REASON_COUNT * (FAULT_COUNT + 1));
+    int marks = 0;
+    for (int m = 0; m < MARK_COUNT; m++) {
+        marks += stats->mark[m] > 0 ? 1 : 0;
+    }
+    printf("situations reached %d of %d\n", marks, (int)MARK_COUNT);
+    for (int m = 0; m < MARK_COUNT; m++) {
+        printf("  %10" PRIu64 "  %s\n", stats->mark[m], mark_text((enum mark)m));
+    }
     if (options->table) {
         print_table(stats);
     }
+}
+
+static int marks_missed(const struct stats *stats)
+{
+    int missed = 0;
+    for (int m = 0; m < MARK_COUNT; m++) {
+        if (stats->mark[m] == 0) {
+            printf("NEVER REACHED: %s\n", mark_text((enum mark)m));
+            missed++;
+        }
+    }
+    return missed;
 }
 
 static int rules_missed(const struct stats *stats)
@@ -174,11 +229,15 @@ int main(int argc, char **argv)
     sim->stats = stats;
     sim->tracing = options.trace;
     sim->quiet = options.quiet;
+    parse_skip(options.skip, sim->skip);
     double start = cpu_seconds();
     for (uint64_t seed = options.first;; seed++) {
         sim->end_us = (int64_t)(options.hours * 3600.0 * (double)SECOND_US);
         world_reset(sim, seed);
         world_run(sim);
+        if (options.hash) {
+            printf("seed %" PRIu64 " hash %016" PRIx64 "\n", seed, sim->hash);
+        }
         if (seed == options.last) {
             break;
         }
@@ -187,6 +246,7 @@ int main(int argc, char **argv)
         report(stats, &options, cpu_seconds() - start);
     }
     int missed = options.every_rule ? rules_missed(stats) : 0;
+    missed += options.every_mark ? marks_missed(stats) : 0;
     free(sim);
     free(stats);
     return missed == 0 ? 0 : 1;

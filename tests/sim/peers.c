@@ -171,6 +171,8 @@ void peers_answer(struct sim *sim, int node, const struct core_action *action)
                sim->node[request->asker].name, "", (int64_t)request->body.epoch);
     if (action->u.answer.granted) {
         check_promise_given(sim, node, request);
+    } else {
+        mark(sim, MARK_PROMISE_REFUSED);
     }
     if (link_loses(sim, node, request->asker)) {
         return;

@@ -66,7 +66,8 @@ void postgres_facts(const struct sim *sim, int node, struct core_postgres *out_f
     memset(out_facts, 0, sizeof(*out_facts));
     out_facts->process = pg->state == PG_DOWN ? TRI_NO : TRI_YES;
     out_facts->accepting = pg->state != PG_UP ? TRI_NO : hung ? TRI_UNKNOWN : TRI_YES;
-    out_facts->primary = hung                                  ? TRI_UNKNOWN
+    bool unknown = hung && (!sim->wide || pg->away_until_us > sim->now_us); /* else by its files */
+    out_facts->primary = unknown                               ? TRI_UNKNOWN
                          : pg->primary && pg->state != PG_DOWN ? TRI_YES
                                                                : TRI_NO;
     out_facts->datadir = pg->datadir;

@@ -18,13 +18,16 @@
 #include "core/core.h"
 #include "rng.h"
 
-#define NODES_MAX 5
+#define NODES_MAX 7
+#define NODES_NARROW 5 /* of the seeds up to WIDE_FROM, which stay what they were */
+#define WIDE_FROM 10000
 #define STORE_NODE NODES_MAX /* the store's place in the link matrix */
 #define BRANCHES_MAX 8192
 #define EVENTS_MAX 32768
 #define SLOTS_MAX 1024
 #define TRACE_MAX 80
 #define ASKS_MAX 64
+#define FAULTS_DRAWN_MAX 8192
 #define SECOND_US INT64_C(1000000)
 #define NOBODY (-1)
 
@@ -49,10 +52,12 @@
     X(DISK_LOST, "disk_lost")                                                                      \
     X(DISK_FOREIGN, "disk_foreign")                                                                \
     X(DISK_AWAY, "disk_away")                                                                      \
+    X(DISK_SLOW, "disk_slow")                                                                      \
     X(STORE_DOWN, "store_down")                                                                    \
     X(STORE_FREEZE, "store_freeze")                                                                \
     X(STORE_ROLLBACK, "store_rollback")                                                            \
     X(STORE_WIPE, "store_wipe")                                                                    \
+    X(STORE_REFUSE, "store_refuse")                                                                \
     X(SESSION_EXPIRE, "session_expire")                                                            \
     X(LEADER_DELETE, "leader_delete")                                                              \
     X(LIST_DOUBT, "list_doubt")                                                                    \
@@ -70,6 +75,7 @@
     X(PAUSE, "pause")                                                                              \
     X(RESUME, "resume")                                                                            \
     X(TTL_CHANGE, "ttl_change")                                                                    \
+    X(CONFIG_EDIT, "config_edit")                                                                  \
     X(LEAVE, "leave")
 
 enum fault {
@@ -77,6 +83,59 @@ enum fault {
     FAULT_LIST(X)
 #undef X
         FAULT_COUNT
+};
+
+/* ---- coverage marks: situations that the runs together have to have been in ---- */
+
+#define MARK_LIST(X)                                                                               \
+    X(TAKEOVER_AFTER_TTL, "takeover when the wait was over")                                       \
+    X(TAKEOVER_RELEASED, "takeover of a released lease")                                           \
+    X(TAKEOVER_HANDED, "takeover by the one named")                                                \
+    X(HANDED_TAKEN_BACK, "handed to another and taken back")                                       \
+    X(HANDED_TO_THIRD, "handed to one and taken by a third")                                       \
+    X(TAKEOVER_UNARMED, "takeover of a paused cluster by order")                                   \
+    X(TAKEOVER_NO_LEADER_KEY, "takeover without a leader key")                                     \
+    X(TAKEOVER_OLD_FROZEN, "takeover while the old holder's machine stands still")                 \
+    X(TAKEOVER_OLD_OFF, "takeover after the old holder's machine was lost")                        \
+    X(TAKEOVER_AFTER_PROMISE, "takeover by one whose promise has just ended")                      \
+    X(TAKEOVER_YOUNG_AGENT, "takeover by an agent that has just started")                          \
+    X(TAKEOVER_NEW_LIST, "takeover soon after the list of members changed")                        \
+    X(TAKEOVER_OF_SEVEN, "takeover among seven")                                                   \
+    X(ACQUIRE_LATE, "an acquisition that landed after its deadline")                               \
+    X(ACQUIRE_UNANSWERED, "an acquisition that was applied and not answered")                      \
+    X(RENEW_LATE, "a renewal that landed after its deadline")                                      \
+    X(RENEW_UNANSWERED, "a renewal that was applied and not answered")                             \
+    X(GIVE_LATE, "a release or handoff that landed after its deadline")                            \
+    X(RENEW_NO_TIME_LEFT, "a renewal applied when the lease had ended")                            \
+    X(TTL_LOWERED, "a lower ttl written")                                                          \
+    X(TTL_RAISED, "a higher ttl written")                                                          \
+    X(PAUSE_WRITTEN, "armed: false written")                                                       \
+    X(RESUME_WRITTEN, "armed: true written after it")                                              \
+    X(WRITTEN_ANEW, "a rolled back or wiped store written anew by its holder")                     \
+    X(ROLLBACK_UNDER_PROMISES, "a rollback while the lease stands on promises")                    \
+    X(ROLLBACK_LONGER_LIST, "a rollback to a longer list of members")                              \
+    X(ROLLBACK_SHORTER_LIST, "a rollback to a shorter list of members")                            \
+    X(VERSION_AGAIN, "a version that came again with another record")                              \
+    X(WIPE_WITH_HOLDER, "a wiped store with a sound holder")                                       \
+    X(LEASE_ON_PROMISES, "a lease that stands on promises")                                        \
+    X(PROMISES_THEN_LOST, "a lease of promises that another then took")                            \
+    X(PROMISES_LIST_IN_DOUBT, "promises while a list is in doubt")                                 \
+    X(PROMISE_REFUSED, "a promise refused")                                                        \
+    X(PROMISE_YOUNG_AGENT, "a promise of an agent that has just started")                          \
+    X(FENCED_FAST, "the guard's first stage")                                                      \
+    X(FENCED_HARD, "the guard's second stage")                                                     \
+    X(FENCED_AGENT_AWAY, "the guard ended a primary whose agent was gone or frozen")               \
+    X(GUARD_REPLACED, "a guard replaced under a running primary")                                  \
+    X(AGENT_LOST_RISING, "the agent lost while its server was being promoted")                     \
+    X(REWIND_LEADER_GONE, "the leader lost during somebody's rewind or clone")                     \
+    X(ORDER_IN_PAUSE, "an order given in a pause")                                                 \
+    X(HOLDER_CUT_OFF, "the holder cut off from everybody")
+
+enum mark {
+#define X(name, text) MARK_##name,
+    MARK_LIST(X)
+#undef X
+        MARK_COUNT
 };
 
 /* ---- events of the world ---- */
@@ -168,6 +227,7 @@ struct store {
     uint32_t life; /* grows when it is put back from a backup: what was on its way to it is lost */
     int64_t down_until_us;
     int64_t frozen_until_us;
+    int64_t refuse_until_us;          /* every call is refused: a token that may not */
     int64_t push_after_us[NODES_MAX]; /* pushes of one stream arrive in order */
     bool push_pending[NODES_MAX];
 };
@@ -347,6 +407,7 @@ struct node {
     int64_t frozen_until_us;
     uint32_t boot;
     int64_t boot_us;
+    int64_t join_us; /* when its first agent starts */
     int64_t boot_ms;
     int64_t rate_ppm;
     bool nofailover;
@@ -407,13 +468,18 @@ struct stats {
     uint64_t rewinds;
     uint64_t reason[CORE_REASON_COUNT];
     uint64_t matrix[CORE_REASON_COUNT][FAULT_COUNT + 1];
+    uint64_t mark[MARK_COUNT];
 };
 
 struct sim {
     struct rng rng;
     uint64_t seed;
     bool tracing;
-    bool quiet; /* plants: say only what was caught */
+    bool quiet;    /* plants: say only what was caught */
+    bool wide;     /* up to seven nodes, and every kind of fault */
+    uint64_t hash; /* of everything that was traced: one seed, one number */
+    int faults_drawn;
+    bool skip[FAULTS_DRAWN_MAX]; /* faults that are drawn and not done: what shrinking leaves out */
     int64_t now_us;
     uint64_t seq;
     size_t heap_count;
@@ -434,6 +500,8 @@ struct sim {
     int64_t watch_slow_until_us;
     int64_t jobs_fail_until_us;
     int64_t jobs_slow_until_us;
+    int64_t memory_slow_until_us;
+    int64_t list_changed_us;       /* when /failsafe last changed */
     struct core_settings settings; /* as the people want them */
     int64_t ttl_max_ms;            /* ever, in this seed */
     uint64_t write_rate;
@@ -481,6 +549,11 @@ int64_t us_between(struct sim *sim, int64_t lo_us, int64_t hi_us);
 void name_copy(char *to, const char *from);
 
 /* ---- trace.c ---- */
+static inline void mark(struct sim *sim, enum mark name)
+{
+    sim->stats->mark[name]++;
+}
+const char *mark_text(enum mark name);
 void trace_add(struct sim *sim, int node, const char *what, const char *text, int64_t a, int64_t b);
 void trace_add2(struct sim *sim, int node, const char *what, const char *text, const char *text2,
                 int64_t a);

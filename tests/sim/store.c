@@ -21,7 +21,8 @@ void store_reset(struct sim *sim)
 
 bool store_usable(const struct sim *sim)
 {
-    return sim->store.down_until_us <= sim->now_us && sim->store.frozen_until_us <= sim->now_us;
+    return sim->store.down_until_us <= sim->now_us && sim->store.frozen_until_us <= sim->now_us &&
+           sim->store.refuse_until_us <= sim->now_us;
 }
 
 void store_snapshot(const struct sim *sim, struct core_cluster *out_cluster)
@@ -324,7 +325,7 @@ void store_call_send(struct sim *sim, int node, const struct core_action *action
     timeout->gen = agent->gen;
     timeout->id = action->id;
     timeout->peer = (int)action->type;
-    bool down = sim->store.down_until_us > sim->now_us;
+    bool down = sim->store.down_until_us > sim->now_us || sim->store.refuse_until_us > sim->now_us;
     if (!down && link_loses(sim, node, STORE_NODE)) {
         return;
     }
@@ -339,7 +340,7 @@ void store_call_send(struct sim *sim, int node, const struct core_action *action
             return;
         }
         call->done.outcome = CORE_OUTCOME_NOT_APPLIED;
-        type = EV_STORE_REPLY; /* connection refused */
+        type = EV_STORE_REPLY; /* the connection is refused, or the call */
     } else if (sim->late_until_us > sim->now_us && rng_chance(&sim->rng, sim->late_permille)) {
         at_us = us_between(sim, timeout_ms * 500, timeout_ms * 1000 + 15 * SECOND_US);
         sim->stats->late_writes++;
@@ -448,6 +449,7 @@ static bool apply_key(struct sim *sim, int node, struct call *call)
         }
         data->failsafe.names = call->action.u.keys.names;
         data->failsafe.version = ++data->revision;
+        sim->list_changed_us = sim->now_us;
         return true;
     case CORE_ACTION_CLEAR_FAILOVER:
         if (version != data->failover.version) {
@@ -507,6 +509,11 @@ void store_on_txn(struct sim *sim, const struct ev *ev)
     if (doubt || link_loses(sim, STORE_NODE, ev->node)) {
         if (applied && call->action.type != CORE_ACTION_READ) {
             sim->stats->in_doubt_applied++;
+            if (call->action.type == CORE_ACTION_LEASE_WRITE) {
+                bool renewal =
+                    call->action.u.lease.record.epoch == sim->node[ev->node].agent.core.own.epoch;
+                mark(sim, renewal ? MARK_RENEW_UNANSWERED : MARK_ACQUIRE_UNANSWERED);
+            }
         }
         slot_give(sim, ev->slot);
         return;

@@ -3,6 +3,7 @@
 
 #include <inttypes.h>
 #include <stdio.h>
+#include <string.h>
 
 #include "base/assert.h"
 
@@ -15,6 +16,17 @@ const char *fault_name(enum fault fault)
     };
     ASSERT((size_t)fault < sizeof(names) / sizeof(names[0]));
     return names[fault];
+}
+
+const char *mark_text(enum mark name)
+{
+    static const char *const texts[] = {
+#define X(name, text) text,
+        MARK_LIST(X)
+#undef X
+    };
+    ASSERT((size_t)name < sizeof(texts) / sizeof(texts[0]));
+    return texts[name];
 }
 
 static void print_entry(const struct sim *sim, const struct trace_entry *e)
@@ -31,9 +43,22 @@ static void print_entry(const struct sim *sim, const struct trace_entry *e)
     printf("\n");
 }
 
+static void hash_in(struct sim *sim, const void *bytes, size_t size)
+{
+    const unsigned char *at = bytes;
+    for (size_t i = 0; i < size; i++) {
+        sim->hash = (sim->hash ^ at[i]) * UINT64_C(0x100000001b3); /* FNV-1a */
+    }
+}
+
 static void add(struct sim *sim, struct trace_entry entry)
 {
     entry.at_us = sim->now_us;
+    const int64_t numbers[] = {entry.at_us, entry.node, entry.a, entry.b};
+    hash_in(sim, numbers, sizeof(numbers));
+    hash_in(sim, entry.what, strlen(entry.what));
+    hash_in(sim, entry.text, strlen(entry.text));
+    hash_in(sim, entry.text2, strlen(entry.text2));
     sim->trace[sim->traces++ % TRACE_MAX] = entry;
     if (sim->tracing) {
         print_entry(sim, &entry);

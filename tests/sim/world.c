@@ -406,6 +406,10 @@ static void choose_start(struct sim *sim)
         if (adopts && i > 0) {
             at_us += 5 * SECOND_US; /* first the agent of the running server, then the others */
         }
+        if (sim->wide && i > 2 && rng_chance(&sim->rng, 500)) {
+            at_us += rng_range(&sim->rng, 60, 900) * SECOND_US; /* it joins later */
+        }
+        sim->node[i].join_us = at_us;
         world_push(sim, EV_AGENT_START, at_us, i);
     }
     if (adopts) {
@@ -423,6 +427,8 @@ void world_reset(struct sim *sim, uint64_t seed)
     bool tracing = sim->tracing;
     bool quiet = sim->quiet;
     int64_t end_us = sim->end_us;
+    bool skip[FAULTS_DRAWN_MAX];
+    memcpy(skip, sim->skip, sizeof(skip));
     memset(sim, 0, sizeof(*sim));
     sim->stats = stats;
     sim->tracing = tracing;
@@ -434,8 +440,11 @@ void world_reset(struct sim *sim, uint64_t seed)
         sim->slot_free[i] = SLOTS_MAX - 1 - i;
     }
     sim->slot_free_count = SLOTS_MAX;
-    static const int counts[] = {3, 3, 3, 3, 3, 5, 4, 2, 1, 3};
-    sim->nodes = counts[rng_range(&sim->rng, 0, 9)];
+    static const int counts[] = {3, 3, 3, 3, 3, 5, 4, 2, 1, 3, 6, 7, 7, 5};
+    sim->wide = seed > WIDE_FROM;
+    sim->nodes = counts[rng_range(&sim->rng, 0, sim->wide ? 13 : 9)];
+    memcpy(sim->skip, skip, sizeof(skip));
+    sim->hash = UINT64_C(0xcbf29ce484222325);
     sim->last_fault = FAULT_COUNT;
     sim->holder = NOBODY;
     sim->branches = 1; /* 0: no branch */
