@@ -19,7 +19,7 @@ RUN_TESTS = tools/run-tests
 QUICK     = --suite house --suite unit --suite corpus --suite scenario --suite sim
 C_FILES   = find src tests -name '*.[ch]' | LC_ALL=C sort
 
-.PHONY: all deps demo demo-check bench test test-quick soak-fuzz soak-faults lint sanitize clang valgrind install clean
+.PHONY: all deps demo demo-check bench test test-quick soak soak-model soak-fuzz soak-faults lint sanitize clang valgrind install clean
 .DEFAULT_GOAL := all
 .NOTPARALLEL: # deps come before the build; ninja and meson spread the work by themselves
 
@@ -60,6 +60,14 @@ test: deps all
 
 test-quick: all
 	@$(RUN_TESTS) $(BUILD) $(QUICK)
+
+# New seeds of the simulator without end, on all cores; the first failure is shrunk and kept.
+soak: all
+	tests/sim/soak.py $(BUILD)/tests/sim/sim
+
+# The model's long searches as well: hours, and up to 6 GB.
+soak-model: deps
+	tests/model/run.py --soak
 
 # FUZZ_SECONDS for each fuzzer (FUZZ: their names; all without); what is learnt joins the corpora.
 soak-fuzz: $(BUILD)/build.ninja

@@ -45,6 +45,7 @@ class Switch:
 
     def __init__(self, names, seed):
         self.prefix = f"hf{os.getpid()}-"
+        self.broken = []  # what holds now: lists of (source, target, policy), the youngest last
         self.names = names
         self.address = {name: f"{NET}.{number}" for name, number in names.items()}
         self.home = f"/proc/{os.getpid()}/task/{threading.get_native_id()}/ns/net"
@@ -71,9 +72,28 @@ class Switch:
         self.process.stdin.flush()
         return self.process.stdout.readline().strip()
 
-    def one_way(self, source, target, **policy):
+    def _set(self, source, target, policy):
         words = " ".join(f"{key}={value}" for key, value in policy.items())
         assert self.order(f"set {source} {target} {words}") == "ok"
+
+    def one_way(self, source, target, **policy):
+        self.broken.append([(source, target, policy)])
+        self._set(source, target, policy)
+
+    def mender(self, do, *arguments):
+        """Breaks something by `do`; -> what mends just that, and leaves the other faults as they are."""
+        before = len(self.broken)
+        do(*arguments)
+        mine, self.broken[before:] = sum(self.broken[before:], []), []
+        self.broken.append(mine)
+
+        def mend():
+            if any(other is mine for other in self.broken):  # else all was healed already
+                self.broken = [other for other in self.broken if other is not mine]
+                self._set("*", "*", {})
+                for one in sum(self.broken, []):
+                    self._set(*one)
+        return mend
 
     def both_ways(self, one, other, **policy):
         self.one_way(one, other, **policy)
@@ -90,7 +110,8 @@ class Switch:
         self.both_ways(name, "*", **LOST)
 
     def heal(self):
-        self.one_way("*", "*")
+        self.broken = []
+        self._set("*", "*", {})
 
     def enter(self, name):
         enter(f"/var/run/netns/{self.netns(name)}")

@@ -59,57 +59,56 @@ def _nothing():
 
 
 def isolate(world, role):
-    world.net.isolate(world.node(role).name)
-    return world.net.heal
+    return world.net.mender(world.net.isolate, world.node(role).name)
 
 
 def cut_store(world, role):
-    world.net.cut([world.node(role).name], SERVERS)
-    return world.net.heal
+    return world.net.mender(world.net.cut, [world.node(role).name], SERVERS)
 
 
 def cut_peers(world, role):
     node = world.node(role)
-    world.net.cut([node.name], [n for n in NODES if n != node.name])
-    return world.net.heal
+    return world.net.mender(world.net.cut, [node.name], [n for n in NODES if n != node.name])
 
 
 def cut_nodes_and_store(world, role):
     """The clients still reach it."""
     node = world.node(role)
-    world.net.cut([node.name], [n for n in (*NODES, *SERVERS) if n != node.name])
-    return world.net.heal
+    return world.net.mender(world.net.cut, [node.name],
+                            [n for n in (*NODES, *SERVERS) if n != node.name])
+
+
+def _one_way(world, name, hears):
+    for other in (*NODES, *SERVERS):
+        if other != name:
+            world.net.one_way(*((name, other) if hears else (other, name)), **LOST)
 
 
 def deaf(world, role):
-    for name in (*NODES, *SERVERS):
-        if name != world.node(role).name:
-            world.net.one_way(name, world.node(role).name, **LOST)
-    return world.net.heal
+    return world.net.mender(_one_way, world, world.node(role).name, False)
 
 
 def mute(world, role):
-    for name in (*NODES, *SERVERS):
-        if name != world.node(role).name:
-            world.net.one_way(world.node(role).name, name, **LOST)
-    return world.net.heal
+    return world.net.mender(_one_way, world, world.node(role).name, True)
 
 
 def split_store(world, role):
     mine = world.place.server_of(world.node(role))
-    world.net.cut([mine], [c for c in SERVERS if c != mine])
-    return world.net.heal
+    return world.net.mender(world.net.cut, [mine], [c for c in SERVERS if c != mine])
+
+
+def _spoil(world, policy):
+    for one in (*NODES, *SERVERS):
+        for other in (*NODES, *SERVERS):
+            if one != other:
+                world.net.one_way(one, other, **policy)
 
 
 def bad_network(world, role):
     del role
     policy = {"loss": world.rng.choice((10, 50, 100, 300)), "dup": world.rng.choice((0, 100)),
               "delay": world.rng.choice((0, 20, 100)), "jitter": world.rng.choice((5, 50, 300))}
-    for one in (*NODES, *SERVERS):
-        for other in (*NODES, *SERVERS):
-            if one != other:
-                world.net.one_way(one, other, **policy)
-    return world.net.heal
+    return world.net.mender(_spoil, world, policy)
 
 
 def _signal(world, role, process, number):
@@ -163,10 +162,11 @@ def kill_agent_and_guard(world, role):
 
 def kill_node(world, role):
     node = world.node(role)
-    world.place.kill_node(node)
+    mend = world.net.mender(world.net.isolate, node.name)
+    node.kill_all()
 
     def again():
-        world.net.heal()
+        mend()
         node.start()
     return again
 
@@ -433,8 +433,8 @@ def main():
                                   for f in schedule["faults"])
                 try:
                     result = run_round(place, clients, judge, schedule)
-                except (Violation, AssertionError, OSError) as error:
-                    bad = f"round {schedule['round']} ({words}): {error}"
+                except Exception as error:  # pylint: disable=broad-except; whatever it was, keep the logs
+                    bad = f"round {schedule['round']} ({words}): {type(error).__name__}: {error}"
                     break
                 results.append((schedule, result))
                 print(f"{schedule['round']:4}  {words}: "
